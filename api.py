@@ -1,0 +1,62 @@
+"""The tool as a library: read a model, run a pipeline on it for a target, get a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .ir import DType, Graph
+from .passes.base import Context
+from .passes.manager import PassManager, parse_passes
+from .passes.plugins import load_entry_points
+from .passes.report import Report, build
+from .passes.reproducer import precision_named
+from .targets import Target, load_target
+
+__all__ = ["load", "run"]
+
+
+def load(path: str | Path) -> Graph:
+    """Read a model file; which format it has is told by its content.
+
+    Raises:
+        GraphsError: the file cannot be read or holds no model.
+    """
+    from .frontends import load as load_model
+
+    return load_model(path)
+
+
+def run(
+    pipeline: str,
+    graph: Graph,
+    target: str | Path | Target = "host",
+    precision: str | DType | None = None,
+    dims: Mapping[str, int] | None = None,
+    strict: bool = False,
+    in_place: bool = False,
+) -> Report:
+    """Run a pipeline on a graph and return what it found; the graph it ran on is the report's ``graph``.
+
+    Args:
+        pipeline: passes as on the command line, ``"fuse{rules=none},lower,cost"`` or ``"default"``.
+        graph: the model; it is not changed unless ``in_place`` is true, so that it can be run for another target.
+        target: ``DEVICE[:RUNTIME][@MODE]``, a path to a target's YAML, or a loaded target.
+        precision: ``"fp16"``, ``"int8"``, …; by default the model's own.
+        dims: values of symbolic dimensions; ``"*"`` stands for all others.
+        strict: refuse what would otherwise be a warning.
+
+    Raises:
+        GraphsError: the pipeline, the target, the precision or the model is wrong, or a pass failed.
+    """
+    load_entry_points()
+    manager = PassManager(parse_passes(pipeline), original=None if in_place else graph.clone)
+    context = Context(
+        target if isinstance(target, Target) else load_target(target),
+        precision_named(precision) if isinstance(precision, str) else precision,
+        dict(dims or {}),
+        strict,
+    )
+    subject = graph if in_place else graph.clone()
+    manager.run(subject, context)
+    return build(subject, context, pipeline=str(manager.pipeline))

@@ -1,0 +1,79 @@
+"""Which frontend reads a file: the first one that recognises its content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ..ir import Graph, verify
+from ..ir.errors import GraphsError
+
+__all__ = ["Frontend", "FrontendError", "load", "register"]
+
+HEAD_BYTES = 4096
+
+
+class FrontendError(GraphsError):
+    """The input is not a model that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """A source format: its name, whether a file's first bytes look like it, and how to read a file."""
+
+    name: str
+    recognises: Callable[[bytes], bool]
+    load: Callable[[Path], Graph]
+
+
+_BUILTIN = ("text", "onnx")
+_FRONTENDS: dict[str, Frontend] = {}
+
+
+def register(frontend: Frontend) -> None:
+    """Add a frontend.
+
+    Raises:
+        ValueError: there is one of this name.
+    """
+    if frontend.name in _FRONTENDS:
+        raise ValueError(f"frontend {frontend.name!r} is registered already")
+    _FRONTENDS[frontend.name] = frontend
+
+
+def load(path: str | Path) -> Graph:
+    """Read a model file of any known format and return its verified graph.
+
+    Raises:
+        FrontendError: the file cannot be read, or holds no model.
+    """
+    for name in _BUILTIN:
+        import_module(f".{name}", __package__)
+    source = Path(path)
+    head = _head(source)
+    for frontend in _FRONTENDS.values():
+        if frontend.recognises(head):
+            graph = frontend.load(source)
+            verify(graph)
+            return graph
+    names = ", ".join(sorted(_FRONTENDS))
+    shown = head[:12].decode("ascii", "backslashreplace")
+    raise FrontendError(
+        f"{source}: not a model of a known format ({names}); its first bytes are {shown!r}",
+        help="did a download fail, or is the file compressed?",
+    )
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        raise FrontendError(f"{path}: is a directory, not a model file", help="name the model file inside it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise FrontendError(f"{path}: {error.strerror or error}") from None
+    if not head:
+        raise FrontendError(f"{path}: the file is empty", help="did a download fail?")
+    return head

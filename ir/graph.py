@@ -1,0 +1,413 @@
+"""The graph: operations joined by values, kept in a networkx ``MultiDiGraph``.
+
+Operations are the nodes. Each operand use is one edge from the operation that makes the value to the one that reads it,
+keyed by operand index and carrying the value: ``Mul(x, x)`` has two edges. Graph inputs, constants and outputs are
+operations too, so every edge has two ends.
+
+The one truth about uses is :attr:`Op.operands`; the edges index the other direction. Only :meth:`Graph.add`,
+:meth:`Graph.set_operand`, :meth:`Graph.replace` and :meth:`Graph.erase` touch either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from types import MappingProxyType
+from typing import TypeVar
+
+import networkx as nx
+
+from .attributes import Attribute, Dense
+from .facts import FactMap
+from .location import UNKNOWN_LOCATION, Location
+from .types import TensorType, Type
+
+__all__ = ["CONSTANT", "INPUT", "OUTPUT", "CycleError", "Graph", "Op", "Value"]
+
+INPUT = "graphs.input"
+OUTPUT = "graphs.output"
+CONSTANT = "graphs.constant"
+
+T = TypeVar("T")
+
+
+class CycleError(ValueError):
+    """The graph has a cycle, so there is no order to run it in. ``ops`` are some of the operations on it."""
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        self.ops = tuple(ops)
+        super().__init__(f"the graph has a cycle through {', '.join(op.label for op in self.ops[:3])}")
+
+
+class Value:
+    """What an operation makes and others read. Compares by identity."""
+
+    __slots__ = ("index", "name", "op", "type")
+
+    def __init__(self, name: str, type: Type, op: Op, index: int) -> None:
+        self.name = name
+        self.type = type
+        self.op = op
+        self.index = index
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is a weight or another constant."""
+        return self.op.name == CONSTANT
+
+    @property
+    def constant(self) -> Dense | None:
+        """The value's elements where it is a constant small enough to be kept, else ``None``."""
+        value = self.op.attributes.get("value") if self.op.name == CONSTANT else None
+        return value if isinstance(value, Dense) else None
+
+    @property
+    def bytes(self) -> int | None:
+        """Size in memory; ``None`` where it is not known or the value is no tensor."""
+        return self.type.bytes if isinstance(self.type, TensorType) else None
+
+    def __repr__(self) -> str:
+        return f"%{self.name}: {self.type}"
+
+
+class Op:
+    """An operation: a dialect-qualified name, operands, results, attributes, regions, a location and facts.
+
+    An operand that the source leaves out is ``None``. The last ``attributes["captures"]`` operands are values that the
+    regions read from outside: every region has an input for each of them, after its own. Compares by identity.
+    """
+
+    __slots__ = ("attributes", "facts", "loc", "name", "operands", "order", "regions", "results")
+
+    def __init__(
+        self,
+        name: str,
+        operands: tuple[Value | None, ...],
+        attributes: Mapping[str, Attribute],
+        regions: tuple[Graph, ...],
+        loc: Location,
+        order: tuple[int, int],
+    ) -> None:
+        self.name = name
+        self.operands = operands
+        self.results: tuple[Value, ...] = ()
+        self.attributes = MappingProxyType(dict(attributes))
+        self.regions = regions
+        self.loc = loc
+        self.facts = FactMap()
+        self.order = order
+
+    @property
+    def dialect(self) -> str:
+        """The part of the name before the last dot: ``com.microsoft`` of ``com.microsoft.FusedMatMul``."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def base_name(self) -> str:
+        """The name without its dialect."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def label(self) -> str:
+        """What to call this operation in a report: its source name, else its first result's, else its kind."""
+        return self.loc.name or (self.results[0].name if self.results else self.name)
+
+    @property
+    def result(self) -> Value:
+        """The only result.
+
+        Raises:
+            ValueError: there is none, or more than one.
+        """
+        (value,) = self.results
+        return value
+
+    @property
+    def inputs(self) -> Iterator[Value]:
+        """The operands that are there."""
+        return (value for value in self.operands if value is not None)
+
+    def operand(self, index: int) -> Value | None:
+        """Return operand ``index``, ``None`` where the source leaves it out or has fewer."""
+        return self.operands[index] if index < len(self.operands) else None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.label!r}>"
+
+
+class Graph:
+    """A network, a subgraph's body or the inside of a fused kernel.
+
+    ``attributes`` says where a graph came from (format, opsets, producer, file). ``revision`` counts mutations and keys
+    the cached order and analyses.
+    """
+
+    def __init__(self, name: str = "graph", attributes: Mapping[str, Attribute] | None = None) -> None:
+        self.name = name
+        self.attributes: dict[str, Attribute] = dict(attributes or {})
+        self.revision = 0
+        self._nx: nx.MultiDiGraph[Op] = nx.MultiDiGraph()
+        self._view = nx.freeze(nx.graphviews.generic_graph_view(self._nx))
+        self._values: dict[str, Value] = {}
+        self._serial = 0
+        self._cache: dict[object, tuple[int, object]] = {}
+
+    __hash__ = None  # type: ignore[assignment]  # graphs compare by structure
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def nx(self) -> nx.MultiDiGraph[Op]:
+        """A live, read-only networkx view: nodes are :class:`Op`, each edge's ``value`` is the :class:`Value`."""
+        return self._view
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """All operations in topological order; the order depends on structure and insertion, not on names.
+
+        Raises:
+            CycleError: there is no such order.
+        """
+        return self.cached(_topological_order)
+
+    @property
+    def inputs(self) -> tuple[Op, ...]:
+        """The input operations, in order."""
+        return self.cached(_inputs)
+
+    @property
+    def outputs(self) -> tuple[Op, ...]:
+        """The output operations, in order; the operand of each is the value the graph returns."""
+        return self.cached(_outputs)
+
+    @property
+    def body(self) -> tuple[Op, ...]:
+        """The operations that compute: all but inputs, constants and outputs."""
+        return self.cached(_body)
+
+    def __len__(self) -> int:
+        return len(self._nx)
+
+    def __contains__(self, op: Op) -> bool:
+        return op in self._nx
+
+    def value(self, name: str) -> Value:
+        """Return the value called ``name``.
+
+        Raises:
+            KeyError: the graph has none.
+        """
+        return self._values[name]
+
+    def values(self) -> Iterator[Value]:
+        """All values, in topological order of the operations that make them."""
+        return (value for op in self.ops for value in op.results)
+
+    def uses(self, value: Value) -> list[tuple[Op, int]]:
+        """Return every (operation, operand index) that reads ``value``."""
+        return [
+            (user, index)
+            for user, edges in self._nx.succ[value.op].items()
+            for index, edge in edges.items()
+            if edge["value"] is value
+        ]
+
+    def users(self, op: Op) -> list[Op]:
+        """Return the operations that read any result of ``op``, each once."""
+        return list(self._nx.succ[op])
+
+    def cached(self, analysis: Callable[[Graph], T]) -> T:
+        """Return ``analysis(self)``, computed at most once for each revision of the graph."""
+        entry = self._cache.get(analysis)
+        if entry is None or entry[0] != self.revision:
+            entry = (self.revision, analysis(self))
+            self._cache[analysis] = entry
+        return entry[1]  # type: ignore[return-value]  # keyed by the function that made it
+
+    def walk(self) -> Iterator[Op]:
+        """All operations of this graph and of the regions inside it, outer before inner."""
+        stack = [iter(self.ops)]
+        while stack:
+            op = next(stack[-1], None)
+            if op is None:
+                stack.pop()
+                continue
+            yield op
+            stack.extend(iter(region.ops) for region in reversed(op.regions))
+
+    # -- changing -----------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        operands: Sequence[Value | None] = (),
+        results: Sequence[tuple[str, Type]] = (),
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        regions: Sequence[Graph] = (),
+        loc: Location = UNKNOWN_LOCATION,
+        before: Op | None = None,
+    ) -> Op:
+        """Add an operation and return it.
+
+        ``results`` gives each result's name and type; a name that is taken gets a numeric suffix. ``before`` places the
+        operation in front of another one wherever the data flow leaves a choice.
+        """
+        self._serial += 1
+        order = (before.order[0] if before else self._serial, self._serial - (1 << 62) if before else 0)
+        op = Op(name, (), attributes or {}, tuple(regions), loc, order)
+        self._nx.add_node(op)
+        op.results = tuple(Value(self._fresh(wanted), type, op, i) for i, (wanted, type) in enumerate(results))
+        self._values.update((value.name, value) for value in op.results)
+        op.operands = tuple(operands)
+        for index, value in enumerate(op.operands):
+            if value is not None:
+                self._nx.add_edge(value.op, op, key=index, value=value)
+        self.revision += 1
+        return op
+
+    def set_operand(self, op: Op, index: int, value: Value | None) -> None:
+        """Make operand ``index`` of ``op`` read ``value``."""
+        old = op.operands[index]
+        if old is not None:
+            self._nx.remove_edge(old.op, op, key=index)
+        op.operands = (*op.operands[:index], value, *op.operands[index + 1 :])
+        if value is not None:
+            self._nx.add_edge(value.op, op, key=index, value=value)
+        self.revision += 1
+
+    def replace(self, op: Op, values: Sequence[Value]) -> None:
+        """Make every reader of ``op``'s results read ``values`` instead, then erase ``op``."""
+        if len(values) != len(op.results):
+            raise ValueError(f"{op.label}: {len(op.results)} results cannot be replaced by {len(values)} values")
+        for old, new in zip(op.results, values, strict=True):
+            for user, index in self.uses(old):
+                self.set_operand(user, index, new)
+        self.erase(op)
+
+    def erase(self, op: Op) -> None:
+        """Remove an operation that nothing reads.
+
+        Raises:
+            ValueError: some operation still reads one of its results.
+        """
+        if self._nx.succ[op]:
+            raise ValueError(f"{op.label} cannot be erased: {self.users(op)[0].label} reads it")
+        self._nx.remove_node(op)
+        for value in op.results:
+            del self._values[value.name]
+        op.operands = ()
+        self.revision += 1
+
+    def retype(self, value: Value, type: Type) -> None:
+        """Give a value another type."""
+        value.type = type
+        self.revision += 1
+
+    def rename(self, value: Value, name: str) -> None:
+        """Give a value another name, suffixed if it is taken."""
+        del self._values[value.name]
+        value.name = self._fresh(name)
+        self._values[value.name] = value
+
+    def clone(self, name: str | None = None) -> Graph:
+        """Return a copy that shares nothing mutable with this graph; facts, being frozen, are taken along."""
+        copy = Graph(self.name if name is None else name, self.attributes)
+        image: dict[Value | None, Value | None] = {None: None}
+        for op in self.ops:
+            twin = copy.add(
+                op.name,
+                [image[value] for value in op.operands],
+                [(value.name, value.type) for value in op.results],
+                op.attributes,
+                regions=[region.clone() for region in op.regions],
+                loc=op.loc,
+            )
+            for fact in op.facts:
+                twin.facts.add(fact)
+            image.update(zip(op.results, twin.results, strict=True))
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        if (self.name, self.attributes, len(self)) != (other.name, other.attributes, len(other)):
+            return False
+        image: dict[Value | None, Value | None] = {None: None}
+        for mine, theirs in zip(self.ops, other.ops, strict=True):
+            if not _same_op(mine, theirs, image):
+                return False
+            image.update(zip(mine.results, theirs.results, strict=True))
+        return True
+
+    def __str__(self) -> str:
+        from .printer import print_graph
+
+        return print_graph(self)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self)} ops>"
+
+    def _fresh(self, wanted: str) -> str:
+        if wanted not in self._values:
+            return wanted
+        suffix = 1
+        while f"{wanted}_{suffix}" in self._values:
+            suffix += 1
+        return f"{wanted}_{suffix}"
+
+
+def _same_op(mine: Op, theirs: Op, image: dict[Value | None, Value | None]) -> bool:
+    return (
+        mine.name == theirs.name
+        and len(mine.operands) == len(theirs.operands)
+        and all(image[a] is b for a, b in zip(mine.operands, theirs.operands, strict=True))
+        and [(v.name, v.type) for v in mine.results] == [(v.name, v.type) for v in theirs.results]
+        and mine.attributes == theirs.attributes
+        and mine.loc == theirs.loc
+        and mine.facts == theirs.facts
+        and mine.regions == theirs.regions
+    )
+
+
+def _topological_order(graph: Graph) -> tuple[Op, ...]:
+    """Kahn's algorithm that always takes the earliest-placed ready operation; linear when placement is an order."""
+    placed = sorted(graph.nx, key=lambda op: op.order)
+    seen: set[Op] = set()
+    for op in placed:
+        if any(value is not None and value.op not in seen for value in op.operands):
+            break
+        seen.add(op)
+    else:
+        return tuple(placed)
+    waiting = {op: graph.nx.in_degree(op) for op in placed}
+    rank = {op: position for position, op in enumerate(placed)}
+    ready = [rank[op] for op in placed if waiting[op] == 0]
+    heapify(ready)
+    order: list[Op] = []
+    while ready:
+        op = placed[heappop(ready)]
+        order.append(op)
+        for user, edges in graph.nx.succ[op].items():
+            waiting[user] -= len(edges)
+            if waiting[user] == 0:
+                heappush(ready, rank[user])
+    if len(order) < len(placed):
+        raise CycleError([edge[0] for edge in nx.find_cycle(graph.nx)])
+    return tuple(order)
+
+
+def _named(graph: Graph, name: str) -> tuple[Op, ...]:
+    return tuple(op for op in graph.ops if op.name == name)
+
+
+def _inputs(graph: Graph) -> tuple[Op, ...]:
+    return _named(graph, INPUT)
+
+
+def _outputs(graph: Graph) -> tuple[Op, ...]:
+    return _named(graph, OUTPUT)
+
+
+def _body(graph: Graph) -> tuple[Op, ...]:
+    return tuple(op for op in graph.ops if op.name not in (INPUT, OUTPUT, CONSTANT))

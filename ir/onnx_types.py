@@ -1,0 +1,179 @@
+"""Element types and result types as ONNX knows them: numbers of ``TensorProto.DataType``, ``TypeProto``, inference.
+
+The numbers are ONNX's (onnx.proto3), so that reading a file's types needs no import of ``onnx``; only inference does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .attributes import Attribute, Dense
+from .graph import Op, Value
+from .types import Dim, DType, OptionalType, SequenceType, Shape, Symbol, TensorType, Type, UnknownType
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["dtype_of", "infer_with_onnx", "number_of", "type_from_proto", "type_to_proto"]
+
+_NUMBERS = {
+    DType.F32: 1,
+    DType.UI8: 2,
+    DType.I8: 3,
+    DType.UI16: 4,
+    DType.I16: 5,
+    DType.I32: 6,
+    DType.I64: 7,
+    DType.STRING: 8,
+    DType.BOOL: 9,
+    DType.F16: 10,
+    DType.F64: 11,
+    DType.UI32: 12,
+    DType.UI64: 13,
+    DType.C64: 14,
+    DType.C128: 15,
+    DType.BF16: 16,
+    DType.F8E4M3FN: 17,
+    DType.F8E4M3FNUZ: 18,
+    DType.F8E5M2: 19,
+    DType.F8E5M2FNUZ: 20,
+    DType.UI4: 21,
+    DType.I4: 22,
+    DType.F4E2M1FN: 23,
+    DType.F8E8M0FNU: 24,
+    DType.UI2: 25,
+    DType.I2: 26,
+}
+_DTYPES = {number: dtype for dtype, number in _NUMBERS.items()}
+
+
+def dtype_of(number: int) -> DType:
+    """Return the element type of a ``TensorProto.DataType`` number; unknown if there is none."""
+    return _DTYPES.get(number, DType.UNKNOWN)
+
+
+def number_of(dtype: DType) -> int:
+    """Return the ``TensorProto.DataType`` number of an element type; 0 (undefined) if ONNX has none."""
+    return _NUMBERS.get(dtype, 0)
+
+
+# -- TypeProto --------------------------------------------------------------------------------------------------------
+
+
+def type_from_proto(proto: onnx.TypeProto) -> Type:
+    """Return the type that a ``TypeProto`` states; what it leaves open is a ``Symbol("?")`` or unknown."""
+    kind = proto.WhichOneof("value")
+    if kind == "tensor_type":
+        tensor = proto.tensor_type
+        return TensorType(dtype_of(tensor.elem_type), _shape_from_proto(tensor.shape) if tensor.HasField("shape") else None)
+    if kind == "sequence_type":
+        return SequenceType(type_from_proto(proto.sequence_type.elem_type))
+    if kind == "optional_type":
+        return OptionalType(type_from_proto(proto.optional_type.elem_type))
+    return UnknownType()
+
+
+def _shape_from_proto(shape: onnx.TensorShapeProto) -> Shape:
+    return tuple(_dim_from_proto(dim) for dim in shape.dim)
+
+
+def _dim_from_proto(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return Symbol(dim.dim_param or "?")
+
+
+def type_to_proto(type_: Type) -> onnx.TypeProto | None:
+    """Return the ``TypeProto`` of a type, ``None`` where ONNX cannot say it."""
+    import onnx
+
+    proto = onnx.TypeProto()
+    if isinstance(type_, TensorType):
+        proto.tensor_type.elem_type = number_of(type_.dtype)
+        if type_.shape is not None:
+            proto.tensor_type.shape.SetInParent()
+            for dim in type_.shape:
+                _dim_to_proto(dim, proto.tensor_type.shape.dim.add())
+        return proto
+    element = None if isinstance(type_, UnknownType) else type_to_proto(type_.element)
+    if element is None:
+        return None
+    if isinstance(type_, SequenceType):
+        proto.sequence_type.elem_type.CopyFrom(element)
+    else:
+        proto.optional_type.elem_type.CopyFrom(element)
+    return proto
+
+
+def _dim_to_proto(dim: Dim, proto: Any) -> None:
+    if isinstance(dim, int):
+        proto.dim_value = dim
+    elif dim.name != "?":
+        proto.dim_param = dim.name
+
+
+# -- inference of one operation ---------------------------------------------------------------------------------------
+
+
+def infer_with_onnx(op: Op, opset: int) -> tuple[Type, ...] | None:
+    """Return the result types that onnx's own inference gives an ``onnx.…`` or ``ai.onnx.ml.…`` operation.
+
+    ``opset`` is the version of the operator's domain. ``None`` where onnx cannot say: no such operator, an operation
+    with regions, an operand of unknown type, an operation that onnx finds wrong.
+    """
+    import onnx
+    import onnx.shape_inference
+
+    domain = "" if op.dialect == "onnx" else op.dialect
+    if op.regions or not onnx.defs.has(op.base_name, opset, domain):
+        return None
+    schema = onnx.defs.get_schema(op.base_name, opset, domain)
+    names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
+    types = {name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None}
+    known = {name: type_ for name, type_ in types.items() if type_ is not None}
+    constants = {
+        name: proto
+        for name, value in zip(names, op.operands, strict=True)
+        if value is not None and (proto := _constant(value, name)) is not None
+    }
+    outputs = [f"o{index}" for index in range(len(op.results))]
+    try:
+        node = onnx.helper.make_node(op.base_name, names, outputs, domain=domain)
+        for name, attribute in op.attributes.items():
+            if name in schema.attributes:
+                node.attribute.append(_attribute(name, attribute, schema.attributes[name].type))
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema, node, known, constants, opset_imports=[onnx.helper.make_opsetid(domain, opset)]
+        )
+    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, TypeError, ValueError, RuntimeError):
+        return None
+    if not inferred:
+        return None
+    return tuple(type_from_proto(inferred[name]) if name in inferred else UnknownType() for name in outputs)
+
+
+def _attribute(name: str, attribute: Attribute, kind: onnx.defs.OpSchema.AttrType) -> onnx.AttributeProto:
+    import onnx
+
+    if isinstance(attribute, Dense):
+        return onnx.helper.make_attribute(name, _tensor(attribute, name))
+    if isinstance(attribute, TensorType):
+        return onnx.helper.make_attribute(name, number_of(attribute.dtype))
+    number = onnx.AttributeProto.AttributeType.Value(kind.name)
+    return onnx.helper.make_attribute(name, attribute, attr_type=number)
+
+
+def _constant(value: Value, name: str) -> onnx.TensorProto | None:
+    dense = value.constant
+    if dense is None or any(isinstance(item, Symbol) for item in dense.values):
+        return None
+    try:
+        return _tensor(dense, name)
+    except (TypeError, ValueError):
+        return None
+
+
+def _tensor(dense: Dense, name: str) -> onnx.TensorProto:
+    import onnx
+
+    return onnx.helper.make_tensor(name, number_of(dense.type.dtype), dense.type.dims, list(dense.values))

@@ -1,0 +1,226 @@
+"""Operators that fetch or put elements by index: an embedding reads the rows it gathers, not the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+import numpy as np
+
+from ..graph import Op
+from ..primitives import Copy, Elementwise, Gather, Primitive, Scan
+from ..registry import Kind, Lowering, define
+from ..types import Dim, DType, TensorType, Type
+from .reading import (
+    FOLD_ELEMENTS,
+    UNKNOWN_DIM,
+    Array,
+    constant_number,
+    dims,
+    elements,
+    integer,
+    normal_axis,
+    ranked,
+    same_type,
+    size,
+    tensor,
+    text,
+    typed,
+    with_shape,
+)
+
+__all__: list[str] = []
+
+
+def _bytes(count: int, dtype: DType) -> int:
+    return (count * dtype.bits + 7) // 8
+
+
+def _fetch(op: Op, rows: int, row_elements: int) -> Lowering:
+    dtype = tensor(op, 0).dtype
+    return Lowering((Gather(rows, row_elements, dtype),), {0: _bytes(rows * row_elements, dtype)})
+
+
+# -- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def _gather_types(op: Op) -> tuple[Type, ...] | None:
+    x, indices = ranked(op, 0), ranked(op, 1)
+    if x is None or indices is None:
+        return None
+    axis = normal_axis(integer(op, "axis", 0), len(x[1]))
+    return with_shape(op, (*x[1][:axis], *indices[1], *x[1][axis + 1 :]))
+
+
+def _evaluate_gather(op: Op, x: Array, indices: Array) -> Array | None:
+    axis = integer(op, "axis", 0)
+    if indices.dtype == object or indices.size * max(1, x.size) > FOLD_ELEMENTS * 16:
+        return None
+    return np.asarray(np.take(x, indices, axis=axis), dtype=x.dtype)
+
+
+@define("onnx.Gather", kind=Kind.GATHER, infer=_gather_types, evaluate=_evaluate_gather)
+def gather(op: Op) -> Lowering:
+    """One piece for each index and position before ``axis``."""
+    shape = dims(op, 0)
+    axis = normal_axis(integer(op, "axis", 0), len(shape))
+    return _fetch(op, prod(shape[:axis]) * size(op, 1), prod(shape[axis + 1 :]))
+
+
+def _indices_types(op: Op) -> tuple[Type, ...] | None:
+    indices = ranked(op, 1)
+    return None if indices is None else with_shape(op, indices[1])
+
+
+@define(
+    "onnx.GatherElements",
+    kind=Kind.GATHER,
+    infer=_indices_types,
+    evaluate=lambda op, x, indices: np.take_along_axis(x, indices, axis=integer(op, "axis", 0)),
+)
+def gather_elements(op: Op) -> Lowering:
+    """One element for each index."""
+    return _fetch(op, elements(op), 1)
+
+
+def _gather_nd_types(op: Op) -> tuple[Type, ...] | None:
+    x, indices = ranked(op, 0), ranked(op, 1)
+    if x is None or indices is None or not indices[1] or not isinstance(indices[1][-1], int):
+        return None
+    return with_shape(op, (*indices[1][:-1], *x[1][integer(op, "batch_dims", 0) + indices[1][-1] :]))
+
+
+def _evaluate_gather_nd(op: Op, x: Array, indices: Array) -> Array | None:
+    if integer(op, "batch_dims", 0) or indices.dtype == object:
+        return None
+    return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))], dtype=x.dtype)
+
+
+@define("onnx.GatherND", "com.microsoft.GatherND", kind=Kind.GATHER, infer=_gather_nd_types, evaluate=_evaluate_gather_nd)
+def gather_nd(op: Op) -> Lowering:
+    """One piece for each index tuple."""
+    rows = prod(dims(op, 1)[:-1])
+    return _fetch(op, rows, elements(op) // max(1, rows))
+
+
+def _compress_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    if x is None:
+        return None
+    if "axis" not in op.attributes:
+        return with_shape(op, (UNKNOWN_DIM,))
+    axis = normal_axis(integer(op, "axis", 0), len(x[1]))
+    return with_shape(op, (*x[1][:axis], UNKNOWN_DIM, *x[1][axis + 1 :]))
+
+
+@define("onnx.Compress", kind=Kind.GATHER, infer=_compress_types)
+def compress(op: Op) -> Lowering:
+    """One piece for each true condition."""
+    shape = dims(op, 0)
+    if "axis" not in op.attributes:
+        return _fetch(op, elements(op), 1)
+    axis = normal_axis(integer(op, "axis", 0), len(shape))
+    row = prod(shape[axis + 1 :])
+    return _fetch(op, elements(op) // max(1, row), row)
+
+
+@define("com.microsoft.GatherBlockQuantized", kind=Kind.GATHER)
+def gather_block_quantized(op: Op) -> Lowering:
+    """Quantised rows fetched, then expanded: subtract and scale."""
+    rows, results, dtype = size(op, 1), elements(op), tensor(op, 2).dtype
+    stored = tensor(op, 0)
+    fetched = _bytes(results * integer(op, "bits", 4), DType.I8) // 8
+    return Lowering(
+        (Gather(rows, results // max(1, rows), stored.dtype), Elementwise("dequantize", results, dtype, 2)),
+        {0: min(fetched, stored.bytes or fetched)},
+    )
+
+
+# -- putting ----------------------------------------------------------------------------------------------------------
+
+
+def _put(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
+    """The operand copied, then each update put in its place, with one operation where it is combined with what is there."""
+    dtype, count = tensor(op, 0).dtype, size(op, updates)
+    combined = text(op, "reduction", "none") != "none"
+    arithmetic = (Elementwise(text(op, "reduction", "none"), count, dtype),) if combined else ()
+    return (Copy(elements(op), dtype), Gather(rows, count // max(1, rows), dtype), *arithmetic)
+
+
+@define("onnx.ScatterElements", "onnx.Scatter", kind=Kind.GATHER, infer=same_type)
+def scatter_elements(op: Op) -> Iterable[Primitive]:
+    """A copy, and one element put for each index."""
+    return _put(op, 2, size(op, 2))
+
+
+def _evaluate_scatter_nd(op: Op, x: Array, indices: Array, updates: Array) -> Array | None:
+    if text(op, "reduction", "none") != "none" or indices.dtype == object:
+        return None
+    result = x.astype(object) if updates.dtype == object else x.copy()
+    result[tuple(np.moveaxis(indices, -1, 0))] = updates
+    return result
+
+
+@define("onnx.ScatterND", kind=Kind.GATHER, infer=same_type, evaluate=_evaluate_scatter_nd)
+def scatter_nd(op: Op) -> Iterable[Primitive]:
+    """A copy, and one piece put for each index tuple."""
+    return _put(op, 2, prod(dims(op, 1)[:-1]))
+
+
+@define("onnx.TensorScatter", kind=Kind.GATHER, infer=same_type)
+def tensor_scatter(op: Op) -> Lowering:
+    """New entries written into a cache, in place as the operator's purpose is: the old ones stay where they are."""
+    count, dtype = size(op, 1), tensor(op, 0).dtype
+    rows = max(1, dims(op, 1)[0])
+    return Lowering((Gather(rows, count // rows, dtype),), {0: 0}, {0: _bytes(count, dtype)})
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def _one_hot_types(op: Op) -> tuple[Type, ...] | None:
+    indices, values = ranked(op, 0), typed(op, 2)
+    if indices is None or values is None:
+        return None
+    depth = constant_number(op.operand(1))
+    axis = normal_axis(integer(op, "axis", -1), len(indices[1]) + 1)
+    extent: Dim = UNKNOWN_DIM if depth is None else int(depth)
+    return (TensorType(values.dtype, (*indices[1][:axis], extent, *indices[1][axis:])),)
+
+
+def _evaluate_one_hot(op: Op, indices: Array, depth: Array, values: Array) -> Array | None:
+    count = int(depth.reshape(-1)[0])
+    if indices.dtype == object or indices.size * count > FOLD_ELEMENTS:
+        return None
+    axis = normal_axis(integer(op, "axis", -1), indices.ndim + 1)
+    hot = np.expand_dims(np.mod(indices, count), axis) == np.arange(count).reshape([-1] + [1] * (indices.ndim - axis))
+    return np.where(hot, values[1], values[0]).astype(values.dtype)
+
+
+@define("onnx.OneHot", kind=Kind.GATHER, infer=_one_hot_types, evaluate=_evaluate_one_hot)
+def one_hot(op: Op) -> Iterable[Primitive]:
+    """A fill, and one element put for each index."""
+    type_ = tensor(op, 2)
+    return (Copy(elements(op), type_.dtype), Gather(size(op, 0), 1, type_.dtype))
+
+
+def _non_zero_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    return None if x is None else (TensorType(DType.I64, (len(x[1]), UNKNOWN_DIM)),)
+
+
+def _evaluate_non_zero(op: Op, x: Array) -> Array | None:
+    return None if x.dtype == object else np.array(np.nonzero(x), dtype="int64").reshape(x.ndim, -1)
+
+
+@define("onnx.NonZero", kind=Kind.SCAN, infer=_non_zero_types, evaluate=_evaluate_non_zero)
+def non_zero(op: Op) -> Iterable[Primitive]:
+    """One comparison for each element, each result after the one before."""
+    return (Scan("nonzero", size(op, 0), tensor(op, 0).dtype),)
+
+
+@define("onnx.Unique", kind=Kind.SCAN)
+def unique(op: Op) -> Iterable[Primitive]:
+    """A sort: log2(n) comparisons for each element."""
+    count = size(op, 0)
+    return (Scan("sort", count, tensor(op, 0).dtype, max(1, (count - 1).bit_length())),)

@@ -1,0 +1,391 @@
+"""Operators that move elements without arithmetic: transposes, concatenations, slices, padding, broadcasts, fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil, prod
+
+import numpy as np
+
+from ..attributes import Dense
+from ..graph import Op
+from ..primitives import Copy, Primitive
+from ..registry import Kind, Lowering, define
+from ..types import Dim, DType, Symbol, TensorType, Type
+from .reading import (
+    FOLD_ELEMENTS,
+    UNKNOWN_DIM,
+    Array,
+    array_of,
+    axes_operand,
+    broadcast,
+    constant_dims,
+    constant_number,
+    dim_product,
+    elements,
+    integer,
+    integers,
+    normal_axis,
+    ranked,
+    same_type,
+    tensor,
+    view,
+    with_shape,
+)
+
+__all__ = ["trilu"]
+
+
+def _copy(op: Op) -> tuple[Primitive, ...]:
+    return (Copy(elements(op), tensor(op, 0).dtype),)
+
+
+def _copy_part(op: Op) -> Lowering:
+    """Only what is copied is read."""
+    written = op.results[0].bytes
+    return Lowering(_copy(op), {} if written is None else {0: written})
+
+
+# -- permutations -----------------------------------------------------------------------------------------------------
+
+
+def _permutation(op: Op, rank: int) -> tuple[int, ...]:
+    order = integers(op, "perm", tuple(reversed(range(rank))))
+    if sorted(order) != list(range(rank)):
+        raise ValueError(f"{order} is no permutation of {rank} axes")
+    return order
+
+
+def _transpose_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    return None if x is None else with_shape(op, tuple(x[1][axis] for axis in _permutation(op, len(x[1]))))
+
+
+@define(
+    "onnx.Transpose",
+    kind=Kind.LAYOUT,
+    infer=_transpose_types,
+    evaluate=lambda op, x: np.transpose(x, _permutation(op, x.ndim)),
+)
+def transpose(op: Op) -> Lowering | Iterable[Primitive]:
+    """A copy; a view where only axes of one element change place."""
+    shape = tensor(op, 0).dims
+    moved = [axis for axis in _permutation(op, len(shape)) if shape[axis] != 1]
+    return view(op) if moved == sorted(moved) else _copy(op)
+
+
+def _block_types(op: Op) -> tuple[Type, ...] | None:
+    x, block = ranked(op, 0), integer(op, "blocksize", 1)
+    if x is None or len(x[1]) != 4:
+        return None
+    n, c, *spatial = x[1]
+    deep = op.base_name == "SpaceToDepth"
+    channels = _scaled(c, block * block, 1) if deep else _scaled(c, 1, block * block)
+    return with_shape(op, (n, channels, *(_scaled(dim, 1, block) if deep else _scaled(dim, block, 1) for dim in spatial)))
+
+
+def _scaled(dim: Dim, above: int, below: int) -> Dim:
+    return dim * above // below if isinstance(dim, int) else dim if above == below else UNKNOWN_DIM
+
+
+@define("onnx.DepthToSpace", "onnx.SpaceToDepth", kind=Kind.LAYOUT, infer=_block_types)
+def depth_space(op: Op) -> Iterable[Primitive]:
+    """A copy."""
+    return _copy(op)
+
+
+@define("onnx.ReverseSequence", kind=Kind.LAYOUT, infer=same_type)
+def reverse_sequence(op: Op) -> Iterable[Primitive]:
+    """A copy."""
+    return _copy(op)
+
+
+# -- joining and cutting ----------------------------------------------------------------------------------------------
+
+
+def _concat_types(op: Op) -> tuple[Type, ...] | None:
+    shapes = [x[1] for x in (ranked(op, index) for index in range(len(op.operands))) if x is not None]
+    if not shapes or len(shapes) != len(op.operands) or len({len(shape) for shape in shapes}) != 1:
+        return None
+    axis = normal_axis(integer(op, "axis", 1), len(shapes[0]))
+    along = [shape[axis] for shape in shapes]
+    total: Dim = sum(dim for dim in along if isinstance(dim, int))
+    symbols = [dim for dim in along if isinstance(dim, Symbol)]
+    if symbols:
+        total = symbols[0] if len(symbols) == 1 and total == 0 else UNKNOWN_DIM
+    rest = [broadcast(*((dim,) for dim in column))[0] for column in zip(*shapes, strict=True)]
+    return with_shape(op, (*rest[:axis], total, *rest[axis + 1 :]))
+
+
+@define(
+    "onnx.Concat",
+    kind=Kind.LAYOUT,
+    infer=_concat_types,
+    evaluate=lambda op, *arrays: np.concatenate(arrays, axis=integer(op, "axis", 1)),
+)
+def concat(op: Op) -> Iterable[Primitive]:
+    """A copy of every operand."""
+    return _copy(op)
+
+
+def _split_sizes(op: Op, extent: Dim, sizes: Sequence[int] | None) -> tuple[Dim, ...] | None:
+    if sizes:
+        return tuple(sizes)
+    count = len(op.results)
+    if not isinstance(extent, int):
+        return (extent,) if count == 1 else (UNKNOWN_DIM,) * count
+    part = -(-extent // integer(op, "num_outputs", count))
+    return (*(part,) * (count - 1), extent - part * (count - 1))
+
+
+def _split_types(op: Op) -> tuple[Type, ...] | None:
+    x, given = ranked(op, 0), axes_operand(op, "split", 1)
+    if x is None or given is None:
+        return None
+    axis = normal_axis(integer(op, "axis", 0), len(x[1]))
+    sizes = _split_sizes(op, x[1][axis], given)
+    if sizes is None or len(sizes) != len(op.results):
+        return None
+    return tuple(TensorType(x[0], (*x[1][:axis], extent, *x[1][axis + 1 :])) for extent in sizes)
+
+
+def _evaluate_split(op: Op, x: Array, sizes: Array | None = None) -> tuple[Array, ...] | None:
+    axis = normal_axis(integer(op, "axis", 0), x.ndim)
+    given = axes_operand(op, "split", 1) if sizes is None else tuple(int(extent) for extent in sizes)
+    parts = _split_sizes(op, x.shape[axis], given)
+    if parts is None:
+        return None
+    stops = np.cumsum([part for part in parts if isinstance(part, int)])[:-1]
+    return tuple(np.split(x, stops, axis=axis))
+
+
+@define("onnx.Split", kind=Kind.LAYOUT, infer=_split_types, evaluate=_evaluate_split)
+def split(op: Op) -> Iterable[Primitive]:
+    """A copy of every part."""
+    return (Copy(sum(elements(op, index) for index in range(len(op.results))), tensor(op, 0).dtype),)
+
+
+Bounds = tuple[tuple[Dim, ...] | None, tuple[Dim, ...] | None, tuple[int, ...] | None, tuple[int, ...] | None]
+
+
+def _slice_bounds(op: Op, rank: int) -> Bounds:
+    """Starts, ends, axes, steps: attributes before opset 10, then operands; ``None`` where not known."""
+    if "starts" in op.attributes:
+        starts: tuple[Dim, ...] | None = integers(op, "starts", ())
+        ends: tuple[Dim, ...] | None = integers(op, "ends", ())
+        return starts, ends, integers(op, "axes", range(len(starts or ()))), (1,) * len(starts or ())
+    starts, ends = constant_dims(op.operand(1)), constant_dims(op.operand(2))
+    count = len(starts or ends or ()) or rank
+    axes = axes_operand(op, "", 3, range(count))
+    steps = axes_operand(op, "", 4, (1,) * len(axes or ()))
+    return starts, ends, axes, steps
+
+
+def _slice_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    if x is None:
+        return None
+    starts, ends, axes, steps = _slice_bounds(op, len(x[1]))
+    if axes is None:
+        return with_shape(op, (UNKNOWN_DIM,) * len(x[1]))
+    shape = list(x[1])
+    for i, axis in enumerate(axes):
+        at = normal_axis(axis, len(shape))
+        known = starts is not None and ends is not None and steps is not None
+        shape[at] = _slice_extent(shape[at], starts[i], ends[i], steps[i]) if known else UNKNOWN_DIM  # type: ignore[index]  # known
+    return with_shape(op, tuple(shape))
+
+
+def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
+    """ONNX Slice-13: negative bounds count from the end, all are clamped."""
+    if step == 0:
+        raise ValueError("a slice has no step of 0")
+    if not isinstance(extent, int):
+        whole = start == 0 and step == 1 and (end == extent and end != UNKNOWN_DIM or isinstance(end, int) and end >= 2**31 - 1)
+        return extent if whole else UNKNOWN_DIM
+    if not isinstance(start, int) or not isinstance(end, int):
+        return UNKNOWN_DIM
+    return len(range(*slice(start, end, step).indices(extent))) if step > 0 else _backwards(extent, start, end, step)
+
+
+def _backwards(extent: int, start: int, end: int, step: int) -> int:
+    first = min(extent - 1, start + extent if start < 0 else start)
+    last = max(-1, end + extent if end < 0 else end)
+    return max(0, ceil((last - first) / step))
+
+
+def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
+    if bounds:
+        given = [None if item is None else [int(entry) for entry in item.reshape(-1)] for item in bounds]
+        starts, ends, axes, steps = (*given, *([None] * (4 - len(given))))
+    else:
+        starts, ends = list(integers(op, "starts", ())), list(integers(op, "ends", ()))
+        axes, steps = list(integers(op, "axes", range(len(starts)))), None
+    if starts is None or ends is None:
+        return None
+    cut = [slice(None)] * x.ndim
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis, step = normal_axis(axes[i] if axes else i, x.ndim), steps[i] if steps else 1
+        # Counting down, an end that is clamped before the first element has no number in Python: None.
+        before_first = step < 0 and end + (x.shape[axis] if end < 0 else 0) < 0
+        cut[axis] = slice(start, None if before_first else end, step)
+    return x[tuple(cut)]
+
+
+@define("onnx.Slice", kind=Kind.LAYOUT, infer=_slice_types, evaluate=_evaluate_slice)
+def slice_(op: Op) -> Lowering:
+    """A copy of what is kept; the rest is not read."""
+    return _copy_part(op)
+
+
+# -- repeating and padding --------------------------------------------------------------------------------------------
+
+
+def _expand_types(op: Op) -> tuple[Type, ...] | None:
+    x, wanted = ranked(op, 0), constant_dims(op.operand(1))
+    return None if x is None or wanted is None else with_shape(op, broadcast(x[1], wanted))
+
+
+def _evaluate_expand(op: Op, x: Array, shape: Array) -> Array | None:
+    target = np.broadcast_shapes(x.shape, tuple(int(dim) for dim in shape))
+    return np.broadcast_to(x, target).copy() if prod(target) <= FOLD_ELEMENTS else None
+
+
+@define("onnx.Expand", kind=Kind.LAYOUT, infer=_expand_types, evaluate=_evaluate_expand)
+def expand(op: Op) -> Lowering | Iterable[Primitive]:
+    """A copy to every place; a view where nothing is repeated."""
+    return view(op) if elements(op) == tensor(op, 0).elements else _copy(op)
+
+
+def _tile_types(op: Op) -> tuple[Type, ...] | None:
+    x, repeats = ranked(op, 0), constant_dims(op.operand(1))
+    if x is None or repeats is None or len(repeats) != len(x[1]):
+        return None
+    return with_shape(op, tuple(dim_product(pair) for pair in zip(x[1], repeats, strict=True)))
+
+
+def _evaluate_tile(op: Op, x: Array, repeats: Array) -> Array | None:
+    times = [int(repeat) for repeat in repeats]
+    return np.tile(x, times) if x.size * prod(times) <= FOLD_ELEMENTS else None
+
+
+@define("onnx.Tile", kind=Kind.LAYOUT, infer=_tile_types, evaluate=_evaluate_tile)
+def tile(op: Op) -> Iterable[Primitive]:
+    """A copy to every place."""
+    return _copy(op)
+
+
+def _pad_amounts(op: Op, rank: int) -> list[tuple[int, int]] | None:
+    """Before and after each axis: ``paddings`` (opset 1), ``pads`` (2), operand 1 (11), some ``axes`` (18)."""
+    flat = axes_operand(op, "pads", 1, None)
+    axes = axes_operand(op, "", 3, range(rank))
+    if flat is None or axes is None or len(flat) != 2 * len(axes):
+        return None
+    amounts = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        amounts[normal_axis(axis, rank)] = (flat[i], flat[i + len(axes)])
+    return amounts
+
+
+def _pad_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    amounts = _pad_amounts(op, len(x[1])) if x else None
+    if x is None or amounts is None:
+        return None
+    return with_shape(
+        op,
+        tuple(
+            dim + sum(around) if isinstance(dim, int) else dim if not any(around) else UNKNOWN_DIM
+            for dim, around in zip(x[1], amounts, strict=True)
+        ),
+    )
+
+
+def _evaluate_pad(op: Op, x: Array, pads: Array | None = None, fill: Array | None = None, *_: Array | None) -> Array | None:
+    amounts = _pad_amounts(op, x.ndim)
+    if amounts is None or op.attributes.get("mode", "constant") != "constant" or any(min(pair) < 0 for pair in amounts):
+        return None
+    if prod(dim + sum(pair) for dim, pair in zip(x.shape, amounts, strict=True)) > FOLD_ELEMENTS:
+        return None
+    return np.pad(x, amounts, constant_values=0 if fill is None else fill.item())
+
+
+@define("onnx.Pad", kind=Kind.LAYOUT, infer=_pad_types, evaluate=_evaluate_pad)
+def pad(op: Op) -> Lowering | Iterable[Primitive]:
+    """A copy and a fill."""
+    return _copy(op)
+
+
+def _evaluate_trilu(op: Op, x: Array, k: Array | None = None) -> Array | None:
+    keep = np.triu if integer(op, "upper", 1) else np.tril
+    return None if x.dtype == object else keep(x, 0 if k is None else int(k.reshape(-1)[0]))
+
+
+@define("onnx.Trilu", kind=Kind.LAYOUT, infer=same_type, evaluate=_evaluate_trilu)
+def trilu(op: Op) -> Lowering:
+    """A copy of one triangle, zeros in the other."""
+    return Lowering(_copy(op))
+
+
+# -- fills ------------------------------------------------------------------------------------------------------------
+
+
+def _fill(op: Op) -> Lowering:
+    type_ = op.results[0].type
+    dtype = type_.dtype if isinstance(type_, TensorType) else DType.UNKNOWN
+    return Lowering((Copy(elements(op), dtype),), {0: 0} if op.operands else {})
+
+
+def _fill_value(op: Op) -> Dense:
+    value = op.attributes.get("value")
+    return value if isinstance(value, Dense) else Dense.of(DType.F32, (1,), (0.0,))
+
+
+def _constant_of_shape_types(op: Op) -> tuple[Type, ...] | None:
+    wanted, counted = constant_dims(op.operand(0)), ranked(op, 0)
+    if wanted is None and (counted is None or len(counted[1]) != 1 or not isinstance(counted[1][0], int)):
+        return None
+    shape = wanted if wanted is not None else (UNKNOWN_DIM,) * int(str(counted[1][0])) if counted else ()
+    return (TensorType(_fill_value(op).type.dtype, shape),)
+
+
+def _evaluate_constant_of_shape(op: Op, shape: Array) -> Array | None:
+    extents, value = [int(dim) for dim in shape.reshape(-1)], array_of(_fill_value(op))
+    if value is None or prod(extents) > FOLD_ELEMENTS or min(extents, default=0) < 0:
+        return None
+    return np.full(extents, value.reshape(-1)[0], dtype=value.dtype)
+
+
+@define("onnx.ConstantOfShape", kind=Kind.LAYOUT, infer=_constant_of_shape_types, evaluate=_evaluate_constant_of_shape)
+def constant_of_shape(op: Op) -> Lowering:
+    """A fill."""
+    return _fill(op)
+
+
+def _range_types(op: Op) -> tuple[Type, ...] | None:
+    bounds = [constant_number(op.operand(index)) for index in range(3)]
+    start, limit, delta = bounds
+    if start is None or limit is None or not delta:
+        return with_shape(op, (UNKNOWN_DIM,))
+    return with_shape(op, (max(0, ceil((limit - start) / delta)),))
+
+
+def _evaluate_range(op: Op, start: Array, limit: Array, delta: Array) -> Array | None:
+    first, last, step = (item.reshape(-1)[0] for item in (start, limit, delta))
+    if object in (start.dtype, limit.dtype, delta.dtype) or step == 0 or abs((last - first) / step) > FOLD_ELEMENTS:
+        return None
+    return np.arange(first, last, step, dtype=start.dtype)
+
+
+@define("onnx.Range", "com.microsoft.Range", kind=Kind.LAYOUT, infer=_range_types, evaluate=_evaluate_range)
+def range_(op: Op) -> Lowering:
+    """A fill."""
+    return _fill(op)
+
+
+@define("onnx.EyeLike", kind=Kind.LAYOUT)
+def eye_like(op: Op) -> Lowering:
+    """A fill; the operand gives only its shape."""
+    return _fill(op)
+
+

@@ -1,0 +1,156 @@
+"""The operator registry: one entry per operator holds all that the tool knows about it.
+
+    @define("com.acme.Rotary", kind=Kind.ELEMENTWISE)
+    def rotary(op):
+        return elementwise(op, "rotary", per_element=6)
+
+An entry says of which kind an operator is, how it lowers to primitives, how its result types follow (where the
+frontend's own inference does not know), and how to evaluate it on small constants (for shape arithmetic). Entries for
+the operators that come with the tool live by family in :mod:`graphs.ir.ops`; anyone may add one from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from .graph import Op, Value
+from .primitives import Primitive, Unknown
+from .types import TensorType, Type
+
+__all__ = ["Kind", "Lowering", "OpDef", "define", "definition", "definitions", "kind_of", "lowering"]
+
+
+class Kind(Enum):
+    """What sort of work an operator does: what fusion rules and compute units select by."""
+
+    ELEMENTWISE = "elementwise"
+    CONTRACTION = "contraction"
+    WINDOW = "window"
+    REDUCTION = "reduction"
+    NORMALIZATION = "normalization"
+    LAYOUT = "layout"
+    VIEW = "view"
+    GATHER = "gather"
+    RECURRENT = "recurrent"
+    SCAN = "scan"
+    CONTROL = "control"
+    QUANTIZATION = "quantization"
+    OPAQUE = "opaque"
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """The primitives of one operation, and what it reads and writes where that is not the whole of each value.
+
+    ``reads`` maps operand indices, ``writes`` result indices, to bytes: an embedding reads the rows it gathers, not the
+    table.
+    """
+
+    primitives: tuple[Primitive, ...]
+    reads: Mapping[int, int] = field(default_factory=dict)
+    writes: Mapping[int, int] = field(default_factory=dict)
+
+
+Lower = Callable[[Op], "Iterable[Primitive] | Lowering"]
+Infer = Callable[[Op], "Sequence[Type] | None"]
+Evaluate = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """All that is known of one operator. ``lower`` is ``None`` where its work cannot be counted."""
+
+    name: str
+    kind: Kind
+    lower: Lower | None = None
+    infer: Infer | None = None
+    evaluate: Evaluate | None = None
+    doc: str = ""
+
+
+_DEFINITIONS: dict[str, OpDef] = {}
+
+
+def define(
+    *names: str, kind: Kind, infer: Infer | None = None, evaluate: Evaluate | None = None
+) -> Callable[[Lower], Lower]:
+    """Register the decorated function as the lowering of the operators ``names``.
+
+    Args:
+        names: dialect-qualified operator names, ``onnx.Relu``.
+        kind: what sort of work the operator does.
+        infer: result types from an operation whose operand types are known; ``None`` where it cannot say.
+        evaluate: results from an operation and its operands as numpy arrays (whose elements may be symbols).
+
+    Raises:
+        ValueError: an operator of this name is registered already.
+    """
+
+    def register(lower: Lower) -> Lower:
+        for name in names:
+            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip()))
+        return lower
+
+    return register
+
+
+def add(entry: OpDef) -> None:
+    """Register an entry.
+
+    Raises:
+        ValueError: an operator of this name is registered already.
+    """
+    if entry.name in _DEFINITIONS:
+        raise ValueError(f"operator {entry.name!r} is registered already")
+    _DEFINITIONS[entry.name] = entry
+
+
+@cache
+def _load_builtin() -> None:
+    import_module(".ops", __package__)
+
+
+def definition(name: str) -> OpDef | None:
+    """Return the entry of an operator, ``None`` if there is none."""
+    _load_builtin()
+    return _DEFINITIONS.get(name)
+
+
+def definitions() -> Mapping[str, OpDef]:
+    """Return all entries by operator name, sorted."""
+    _load_builtin()
+    return dict(sorted(_DEFINITIONS.items()))
+
+
+def kind_of(op: Op) -> Kind:
+    """Return an operation's kind; :attr:`Kind.OPAQUE` if nothing is known of the operator."""
+    entry = definition(op.name)
+    return entry.kind if entry else Kind.OPAQUE
+
+
+def lowering(op: Op) -> Lowering:
+    """Return an operation's primitives; :class:`~graphs.ir.primitives.Unknown` where they cannot be counted."""
+    entry = definition(op.name)
+    if entry is None or entry.lower is None:
+        return _unknown(f"no lowering for {op.name!r}")
+    open_value = _open_value(op)
+    if open_value is not None:
+        return _unknown(f"shape of {open_value.name!r} is not known: {open_value.type}")
+    lowered = entry.lower(op)
+    return lowered if isinstance(lowered, Lowering) else Lowering(tuple(lowered))
+
+
+def _unknown(reason: str) -> Lowering:
+    return Lowering((Unknown(reason),))
+
+
+def _open_value(op: Op) -> Value | None:
+    for value in (*op.inputs, *op.results):
+        if not isinstance(value.type, TensorType) or not value.type.static:
+            return value
+    return None

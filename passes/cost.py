@@ -1,0 +1,302 @@
+"""What each kernel costs: dispatch + max(compute, memory), with every constant traceable to where it is written.
+
+Compute: each primitive's FLOPs over the peak of the fastest unit that runs its kind at its precision, times the share of
+peak that its class of kernels reaches. Memory: bytes at the kernel's boundary over the bandwidth of the level that they
+come from, times the share of that. Activations come from the nearest level that holds the kernel's working set; weights
+from the nearest that holds all weights of the network, since every inference sweeps through all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import networkx as nx
+
+from ..ir import CONSTANT, DType, Fact, Graph, Kind, Op, kind_of
+from ..ir.primitives import Conv, Gemm, Primitive, Unknown, flops
+from ..targets import ComputeUnit, Device, Efficiency, Target
+from ..targets import Memory as MemoryLevel
+from .base import Context, Pass
+from .fuse import kernel_ops, main_op
+from .lower import Work
+
+__all__ = ["ComputeTerm", "Cost", "CostPass", "Estimate", "MemoryTerm", "critical_path", "estimate", "weight_bytes"]
+
+THEORETICAL = "THEORETICAL"
+
+_RATE_OF = {
+    "int64": ("int64", "int32", "fp32"),
+    "int32": ("int32", "fp32"),
+    "int16": ("int16", "int32", "fp32"),
+    "bool": ("bool", "int8", "fp32"),
+    "int8": ("int8", "int16", "int32", "fp32"),
+    "int4": ("int4", "int8", "fp32"),
+    "int2": ("int2", "int4", "int8", "fp32"),
+    "fp4": ("fp4", "fp8", "fp16", "fp32"),
+    "fp8": ("fp8", "fp16", "fp32"),
+    "bf16": ("bf16", "fp32"),
+    "fp16": ("fp16", "fp32"),
+}
+"""Where a unit has no arithmetic of a precision, the wider ones that stand in for it, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost(Fact, key="cost"):
+    """A kernel's predicted time and energy on the context's target; units are seconds, joules and bytes.
+
+    ``low`` and ``high`` bound the 95 % interval of ``seconds``. ``bound`` is ``compute``, a memory level's name,
+    ``dispatch`` or ``unknown``; ``work_class`` the class whose efficiency was used.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    compute_seconds: float
+    memory_seconds: float
+    dispatch_seconds: float
+    bound: str
+    work_class: str
+    unit: str
+    memory: str
+    confidence: str
+    joules: float | None = None
+    compute_joules: float | None = None
+    memory_joules: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeTerm:
+    """One primitive's time on a compute unit: FLOPs / (peak × efficiency)."""
+
+    primitive: Primitive
+    unit: ComputeUnit
+    precision: str
+    efficiency: Efficiency
+
+    @property
+    def peak(self) -> float:
+        return self.unit.peaks[self.precision].value
+
+    @property
+    def seconds(self) -> float:
+        return flops(self.primitive) / (self.peak * self.efficiency.compute)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTerm:
+    """One sort of traffic over a memory level: bytes / (bandwidth × efficiency)."""
+
+    what: str
+    bytes: int
+    level: MemoryLevel
+    efficiency: Efficiency
+
+    @property
+    def seconds(self) -> float:
+        return self.bytes / (self.level.bandwidth * self.efficiency.memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How a kernel's time comes about, term by term: what ``--explain`` shows and :class:`Cost` sums up."""
+
+    compute: tuple[ComputeTerm, ...]
+    memory: tuple[MemoryTerm, ...]
+    dispatch_seconds: float
+    working_set_bytes: int
+    work_class: str
+    efficiency: Efficiency
+    unknown: tuple[str, ...]
+
+    @property
+    def compute_seconds(self) -> float:
+        return sum(term.seconds for term in self.compute)
+
+    @property
+    def memory_seconds(self) -> float:
+        return sum(term.seconds for term in self.memory)
+
+    @property
+    def seconds(self) -> float:
+        return self.dispatch_seconds + max(self.compute_seconds, self.memory_seconds)
+
+
+@dataclass(frozen=True)
+class CostPass(Pass):
+    """Predict each kernel's time and energy on the target: dispatch + max(compute, memory)."""
+
+    name = "cost"
+    requires = ("work",)
+    provides = ("cost",)
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Attach :class:`Cost` to every kernel."""
+        for op in graph.body:
+            op.facts.add(_cost(estimate(op, graph, context.target), context.target))
+
+
+def estimate(op: Op, graph: Graph, target: Target) -> Estimate:
+    """Return how the time of ``op``, a top-level operation of ``graph`` with its :class:`Work`, comes about."""
+    work = op.facts[Work]
+    unknown = [primitive.reason for primitive in work.unknown]
+    terms: list[ComputeTerm] = []
+    for primitive in work.primitives:
+        if isinstance(primitive, Unknown) or flops(primitive) == 0:
+            continue
+        term = _compute_term(primitive, main_kind(op, primitive), target)
+        if term is None:
+            unknown.append(f"{target.device.name} has no unit for {primitive.tag} in {primitive.dtype.precision}")
+        else:
+            terms.append(term)
+    work_class = _work_class(op, work, terms)
+    efficiency = target.runtime.efficiency(work_class, target.device)
+    free = target.runtime.views == "free" and all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
+    return Estimate(
+        tuple(terms),
+        tuple(_memory_terms(op, work, graph, target.device, efficiency)),
+        0.0 if free else target.runtime.dispatch_seconds,
+        work.bytes,
+        work_class,
+        efficiency,
+        tuple(unknown),
+    )
+
+
+def main_kind(op: Op, primitive: Primitive) -> str:
+    """The kind that selects a compute unit for a primitive of a kernel."""
+    if isinstance(primitive, Gemm | Conv):
+        return Kind.CONTRACTION.value
+    return {"softmax": "normalization", "copy": "layout"}.get(primitive.tag, primitive.tag)
+
+
+def _compute_term(primitive: Primitive, kind: str, target: Target) -> ComputeTerm | None:
+    precision = target.runtime.arithmetic(primitive.work_class, primitive.dtype.precision)
+    for rate in _RATE_OF.get(precision, (precision,)):
+        unit = target.device.best_unit(kind, rate)
+        if unit is not None:
+            return ComputeTerm(primitive, unit, rate, target.runtime.efficiency(primitive.work_class, target.device, rate))
+    return None
+
+
+def _work_class(op: Op, work: Work, terms: Iterable[ComputeTerm]) -> str:
+    """The class whose efficiency rules the kernel: of the costliest primitive, else of the first one."""
+    heaviest = max(terms, key=lambda term: term.seconds, default=None)
+    if heaviest is not None:
+        return heaviest.primitive.work_class
+    return work.primitives[0].work_class if work.primitives else "copy"
+
+
+def _memory_terms(op: Op, work: Work, graph: Graph, device: Device, efficiency: Efficiency) -> Iterable[MemoryTerm]:
+    weights = sum(read for value, read in zip(op.operands, work.reads, strict=True) if value and value.is_constant)
+    activations = work.bytes - weights
+    if weights:
+        yield MemoryTerm("weights", weights, level_for(device, "weights", graph.cached(weight_bytes)), efficiency)
+    if activations:
+        yield MemoryTerm("activations", activations, level_for(device, "activations", work.bytes), efficiency)
+
+
+def level_for(device: Device, holds: str, size: int) -> MemoryLevel:
+    """The nearest memory level that may hold this and is large enough; the farthest if none is."""
+    levels = [level for level in device.memories if holds in level.holds]
+    return next((level for level in levels if level.size is None or level.size >= size), levels[-1])
+
+
+def _cost(made: Estimate, target: Target) -> Cost:
+    compute, memory, dispatch = made.compute_seconds, made.memory_seconds, made.dispatch_seconds
+    work = max(compute, memory)
+    compute_joules, memory_joules, joules = _energy(made, target)
+    slowest = max(made.memory, key=lambda term: term.seconds, default=None)
+    heaviest = max(made.compute, key=lambda term: term.seconds, default=None)
+    if made.unknown:
+        bound = "unknown"
+    elif dispatch >= work:
+        bound = "dispatch"
+    else:
+        bound = "compute" if compute >= memory or slowest is None else slowest.level.name
+    return Cost(
+        made.seconds,
+        dispatch + work / made.efficiency.high,
+        dispatch + work / made.efficiency.low,
+        compute,
+        memory,
+        dispatch,
+        bound,
+        made.work_class,
+        heaviest.unit.name if heaviest else "",
+        slowest.level.name if slowest else "",
+        THEORETICAL,
+        joules,
+        compute_joules,
+        memory_joules,
+    )
+
+
+def _energy(made: Estimate, target: Target) -> tuple[float | None, float | None, float | None]:
+    """Joules of arithmetic, of traffic, and in all with static power; ``None`` where the target lacks a coefficient."""
+    energy = target.device.energy
+    if energy is None:
+        return None, None, None
+    per_flop = [(flops(term.primitive), energy.per_flop(term.precision)) for term in made.compute]
+    per_byte = [(term.bytes, energy.per_byte(term.level.name)) for term in made.memory]
+    compute = _weighted_sum(per_flop)
+    memory = _weighted_sum(per_byte)
+    if compute is None or memory is None:
+        return compute, memory, None
+    return compute, memory, compute + memory + (energy.idle_watts or 0.0) * made.seconds
+
+
+def _weighted_sum(pairs: Iterable[tuple[int, float | None]]) -> float | None:
+    total = 0.0
+    for amount, coefficient in pairs:
+        if coefficient is None:
+            return None
+        total += amount * coefficient
+    return total
+
+
+# -- the whole graph --------------------------------------------------------------------------------------------------
+
+
+def weight_bytes(graph: Graph) -> int:
+    """Bytes of all constants that something reads: an analysis for ``graph.cached``."""
+    return sum(op.results[0].bytes or 0 for op in graph.ops if op.name == CONSTANT and graph.users(op))
+
+
+def critical_path(graph: Graph) -> float:
+    """Seconds of the slowest chain of dependent kernels."""
+    finish: dict[Op, float] = {}
+    for op in nx.topological_sort(graph.nx):
+        cost = op.facts.get(Cost)
+        started = max((finish[producer] for producer in graph.nx.predecessors(op)), default=0.0)
+        finish[op] = started + (cost.seconds if cost else 0.0)
+    return max(finish.values(), default=0.0)
+
+
+def correlated_interval(rows: Iterable[tuple[str, float, float, float]]) -> tuple[float, float, float]:
+    """Sum of (class, seconds, low, high) with its interval.
+
+    Errors of kernels of one class come from the same efficiency and are taken as fully correlated: they add. Errors of
+    different classes are taken as independent: they add in quadrature.
+    """
+    total = 0.0
+    below: dict[str, float] = {}
+    above: dict[str, float] = {}
+    for work_class, seconds, low, high in rows:
+        total += seconds
+        below[work_class] = below.get(work_class, 0.0) + seconds - low
+        above[work_class] = above.get(work_class, 0.0) + high - seconds
+    down = sum(step * step for step in below.values()) ** 0.5
+    up = sum(step * step for step in above.values()) ** 0.5
+    return total, max(total - down, 0.0), total + up
+
+
+def precision_of(graph: Graph) -> DType | None:
+    """The element type of most activations' bytes; ``None`` for a graph without sized values."""
+    sizes: dict[DType, int] = {}
+    for op in graph.body:
+        for value in op.results:
+            dtype = getattr(value.type, "dtype", None)
+            if isinstance(dtype, DType) and (value.bytes or 0) > 0:
+                sizes[dtype] = sizes.get(dtype, 0) + (value.bytes or 0)
+    return max(sizes, key=sizes.__getitem__, default=None)

@@ -1,0 +1,46 @@
+"""On what evidence a prediction stands: which share of operators, FLOPs and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir import Graph
+from .base import Context, Pass
+from .cost import Cost
+from .fuse import kernel_ops
+from .lower import Work
+from .report import CoverageRow
+
+__all__ = ["Coverage", "coverage_rows"]
+
+UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Coverage(Pass):
+    """Report which share of operators, FLOPs and predicted time stands on which evidence, and what is unknown."""
+
+    name = "coverage"
+    requires = ("cost",)
+    provides = ("coverage",)
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Count the rows into the statistics, and warn of every operator whose work is unknown."""
+        for row in coverage_rows(graph):
+            context.count(f"coverage: {row.evidence} operators", row.ops)
+
+
+def coverage_rows(graph: Graph) -> Sequence[CoverageRow]:
+    """One row for each quality of evidence among the kernels' costs, and one for operators whose work is unknown."""
+    rows: dict[str, CoverageRow] = {}
+    for op in graph.body:
+        work, cost = op.facts.get(Work), op.facts.get(Cost)
+        if work is None or cost is None:
+            continue
+        evidence = UNKNOWN if cost.bound == "unknown" else cost.confidence
+        old = rows.get(evidence, CoverageRow(evidence, 0, 0, 0.0))
+        rows[evidence] = CoverageRow(
+            evidence, old.ops + len(kernel_ops(op)), old.flops + work.flops, old.seconds + cost.seconds
+        )
+    return tuple(rows.values())

@@ -1,0 +1,258 @@
+"""Groups operations into the kernels that the target's runtime launches.
+
+What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the order it is written. A step is one of
+
+- ``fold_constants: true`` — what reads only constants is computed when the model is loaded;
+- ``drop: [Identity, …]`` — no-ops that vanish;
+- ``merge_equal: true`` — common subexpressions;
+- ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
+- ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
+- ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
+
+A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a kernel of
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..ir import CONSTANT, INPUT, OUTPUT, Graph, Kind, Location, Op, Value, kind_of
+from ..targets import RuleSource
+from .base import Context, Pass, PassError
+from .blocked_layout import blocked_values
+from .lower import KERNEL
+from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
+from .predicates import Condition, Environment, parse_condition
+from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
+
+__all__ = ["Fuse", "kernel_ops", "main_op", "pattern_of"]
+
+_WEIGHT = {
+    kind: rank
+    for rank, kind in enumerate(
+        (Kind.VIEW, Kind.LAYOUT, Kind.ELEMENTWISE, Kind.QUANTIZATION, Kind.GATHER, Kind.SCAN, Kind.REDUCTION, Kind.WINDOW,
+         Kind.NORMALIZATION, Kind.CONTROL, Kind.OPAQUE, Kind.RECURRENT, Kind.CONTRACTION)
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """Group operations into the kernels that the target's runtime launches.
+
+    ``rules=target`` takes the rules of the target's runtime, ``rules=none`` leaves every operation a kernel of its own.
+    """
+
+    name = "fuse"
+    requires = ("precision",)
+    provides = ("kernels",)
+    invalidates = ("work", "memory", "cost")
+    rules: str = "target"
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Apply the runtime's rules in their order, then replace each group by one ``graphs.kernel``.
+
+        Raises:
+            PassError: ``rules`` is neither ``target`` nor ``none``, or a rule cannot be read.
+        """
+        if self.rules not in ("target", "none"):
+            raise PassError(f"fuse: rules must be 'target' or 'none', not {self.rules!r}")
+        if self.rules == "none" or any(op.name == KERNEL for op in graph.body):
+            return
+        state = _State(graph, context)
+        for source in context.target.runtime.rules:
+            _step(source)(state)
+        state.materialise()
+
+
+@dataclass(slots=True)
+class _Group:
+    """Operations that become one kernel, in the order they were matched (root first)."""
+
+    ops: list[Op]
+    name: str
+    where: str
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class _State:
+    """The graph while rules work on it, and the groups found so far."""
+
+    graph: Graph
+    context: Context
+    blocked: frozenset[Value] = frozenset()
+    group_of: dict[Op, _Group] = field(default_factory=dict)
+
+    def free(self, op: Op) -> bool:
+        return op not in self.group_of and op.name not in (INPUT, OUTPUT, CONSTANT)
+
+    def add(self, match: Match, name: str, where: str, kind: str) -> None:
+        group = _Group(list(match.ops), name, where, kind)
+        self.group_of.update((op, group) for op in match.ops)
+        self.context.count(f"fuse: {where}")
+
+    def materialise(self) -> None:
+        order = {op: position for position, op in enumerate(self.graph.ops)}
+        groups = {id(group): group for op in order if (group := self.group_of.get(op))}
+        for group in groups.values():
+            if len(group.ops) > 1 or group.kind:
+                _materialise(self.graph, group, sorted(group.ops, key=order.__getitem__))
+                self.context.count("fuse: kernels formed")
+
+
+Step = Callable[[_State], None]
+
+
+def _step(source: RuleSource) -> Step:
+    """Read one step of a runtime's ``fuse`` list."""
+    try:
+        return _read_step(source.mapping, source.where)
+    except PatternError as error:
+        raise PassError(f"{source.where}: fuse: {error}") from None
+
+
+def _read_step(rule: Mapping[str, Any], where: str) -> Step:
+    if "match" in rule:
+        return _match_step(rule, where)
+    if rule.get("fold_constants"):
+        return lambda state: state.context.count(f"fuse: {where}", fold_constants(state.graph) + drop_dead(state.graph))
+    if rule.get("merge_equal"):
+        return lambda state: state.context.count(f"fuse: {where}", merge_equal(state.graph))
+    if "drop" in rule:
+        names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
+        return lambda state: state.context.count(f"fuse: {where}", drop_no_ops(state.graph, names))
+    if "blocked_layout" in rule:
+        return lambda state: setattr(state, "blocked", blocked_values(state.graph, int(rule["blocked_layout"]["block"])))
+    if "chain" in rule:
+        return _chain_step(rule["chain"], where)
+    raise PatternError(f"a rule has no step among match, fold_constants, drop, merge_equal, blocked_layout, chain: {rule}")
+
+
+# -- match ------------------------------------------------------------------------------------------------------------
+
+
+def _match_step(rule: Mapping[str, Any], where: str) -> Step:
+    pattern = parse_pattern(str(rule["match"]))
+    conditions = [parse_condition(str(text)) for text in rule.get("where", ())]
+    name, kind = str(rule.get("name", "")), str(rule.get("kind", ""))
+    roots = root_names(pattern)
+    kinds = frozenset(Kind(root[1:]) for root in roots if root.startswith("@"))
+    least = 1 if isinstance(pattern, Node) and kind else 2
+
+    def apply(state: _State) -> None:
+        environment = Environment(state.graph, state.blocked)
+        for op in state.graph.body:
+            if (op.name in roots or (kinds and kind_of(op) in kinds)) and state.free(op):
+                match = _first(state, pattern, op, conditions, environment)
+                if match is not None and len(match.ops) >= least:
+                    state.add(match, name, where, kind)
+
+    return apply
+
+
+def _first(state: _State, pattern: Pattern, op: Op, conditions: list[Condition], env: Environment) -> Match | None:
+    for match in match_at(state.graph, pattern, op, state.free):
+        if all(condition.holds(env, match.values) for condition in conditions):
+            return match
+    return None
+
+
+# -- chain ------------------------------------------------------------------------------------------------------------
+
+
+def _chain_step(options: Mapping[str, Any], where: str) -> Step:
+    producers = frozenset(Kind(name) for name in options["producers"])
+    consumers = frozenset(Kind(name) for name in options["consumers"])
+
+    def apply(state: _State) -> None:
+        for op in state.graph.body:
+            if kind_of(op) in consumers and op.name not in state.group_of:
+                _absorb_producers(state, op, producers, where)
+
+    return apply
+
+
+def _absorb_producers(state: _State, op: Op, producers: frozenset[Kind], where: str) -> None:
+    """Merge into ``op``'s group every producing group that nothing else reads, until there is none."""
+    group = state.group_of.get(op) or _Group([op], "", where)
+    merged = True
+    while merged:
+        merged = False
+        for producer in [value.op for member in group.ops for value in member.inputs]:
+            if producer in group.ops or producer.name in (INPUT, CONSTANT):
+                continue
+            other = state.group_of.get(producer) or _Group([producer], "", where)
+            members = {*other.ops, *group.ops}
+            outside = any(user not in members for member in other.ops for user in state.graph.users(member))
+            if not outside and _heaviest(other) in producers:
+                group.ops.extend(other.ops)
+                merged = True
+    if len(group.ops) > 1:
+        state.group_of.update((member, group) for member in group.ops)
+
+
+def _heaviest(group: _Group) -> Kind:
+    return max((kind_of(op) for op in group.ops), key=lambda kind: _WEIGHT[kind])
+
+
+# -- kernels ----------------------------------------------------------------------------------------------------------
+
+
+def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
+    """Replace a group by one operation that has copies of its members, given in topological order, in a region."""
+    inside = set(members)
+    operands = list(dict.fromkeys(v for op in members for v in op.inputs if v.op not in inside))
+    results = [v for op in members for v in op.results if any(user not in inside for user, _ in graph.uses(v))]
+    region = Graph("kernel")
+    image: dict[Value | None, Value | None] = {None: None}
+    for value in operands:
+        image[value] = region.add(INPUT, [], [(value.name, value.type)]).result
+    for op in members:
+        twin = region.add(
+            op.name,
+            [image[value] for value in op.operands],
+            [(value.name, value.type) for value in op.results],
+            op.attributes,
+            regions=op.regions,
+            loc=op.loc,
+        )
+        image.update(zip(op.results, twin.results, strict=True))
+    for value in results:
+        region.add(OUTPUT, [image[value]])
+    attributes: dict[str, Any] = {"captures": len(operands), "rule": group.where}
+    attributes.update({key: text for key, text in (("pattern", group.name), ("kind", group.kind)) if text})
+    names = [(value.name, value.type) for value in results]
+    loc = Location.union(op.loc for op in members)
+    kernel = graph.add(KERNEL, operands, names, attributes, regions=[region], loc=loc, before=members[-1])
+    for old, new in zip(results, kernel.results, strict=True):
+        for user, index in graph.uses(old):
+            if user not in inside:
+                graph.set_operand(user, index, new)
+    for op in reversed(members):
+        graph.erase(op)
+    for new, (name, _) in zip(kernel.results, names, strict=True):
+        graph.rename(new, name)
+    return kernel
+
+
+def kernel_ops(op: Op) -> tuple[Op, ...]:
+    """The operations that run in a kernel: those in its region, or the operation itself."""
+    return op.regions[0].body if op.name == KERNEL else (op,)
+
+
+def main_op(op: Op) -> Op:
+    """The operation that a kernel is named after: its heaviest by kind, the first of them."""
+    return max(kernel_ops(op), key=lambda inner: _WEIGHT[kind_of(inner)])
+
+
+def pattern_of(op: Op) -> str:
+    """What was fused: the rule's name for it, else the operators in order, ``Conv_Relu``."""
+    name = op.attributes.get("pattern") if op.name == KERNEL else None
+    if isinstance(name, str):
+        return name
+    inner = [member.base_name for member in kernel_ops(op) if kind_of(member) is not Kind.VIEW]
+    return "_".join(inner) or kernel_ops(op)[0].base_name

@@ -1,0 +1,183 @@
+"""Activation memory: what is live when, what may share a buffer, and where each buffer lies in one arena.
+
+Operations run in the graph's order. A value is allocated when the operation that makes it starts and freed after its last
+reader; graph inputs live from the start to their last reader, graph outputs to the end. Constants are no activations. With
+``views`` a reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over an operand that it is
+the last to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of
+from .base import Context, Pass
+from .fuse import kernel_ops
+
+__all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
+
+_LIFETIME_LIMIT = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers(Fact, key="memory"):
+    """``live_bytes`` of activations exist while the operation runs; ``offsets`` of its results in the arena.
+
+    An offset of -1 means that the result has no bytes or that no arena was planned.
+    """
+
+    live_bytes: int
+    offsets: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Storage:
+    """One buffer: the values that share it, its size and the steps (inclusive) in which it is in use."""
+
+    values: list[Value]
+    bytes: int
+    first: int
+    last: int
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Peak bytes and where they occur, the arena's size (``None`` if it was too large to plan), and every buffer."""
+
+    peak_bytes: int
+    peak_op: Op | None
+    arena_bytes: int | None
+    live_bytes: dict[Op, int] = field(repr=False)
+    storages: tuple[Storage, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Memory(Pass):
+    """Plan activation memory: liveness, the peak, buffers shared in place or by views, and offsets in one arena."""
+
+    name = "memory"
+    requires = ("precision",)
+    provides = ("memory",)
+    views: bool = True
+    in_place: bool = True
+    alignment: int = 64
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Attach :class:`Buffers` to every operation that makes an activation."""
+        plan = plan_memory(graph, self.views, self.in_place, self.alignment)
+        offsets = {value: storage.offset for storage in plan.storages for value in storage.values}
+        for op, live in plan.live_bytes.items():
+            op.facts.add(Buffers(live, tuple(offsets.get(value, -1) for value in op.results)))
+        context.count("memory: buffers", len(plan.storages))
+
+
+def memory_plan(graph: Graph) -> MemoryPlan:
+    """The plan with the default options, for ``graph.cached``."""
+    return plan_memory(graph, views=True, in_place=True, alignment=64)
+
+
+def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> MemoryPlan:
+    """Plan the activations of a graph; values of unknown size take no bytes (the report lists them as unknown)."""
+    steps = [op for op in graph.ops if op.name not in (CONSTANT, OUTPUT)]
+    storages = _storages(graph, steps, views, in_place)
+    live = _live_bytes(storages, len(steps))
+    peak = max(range(len(steps)), key=live.__getitem__, default=None)
+    arena = _place(storages, alignment)
+    return MemoryPlan(
+        live[peak] if peak is not None else 0,
+        steps[peak] if peak is not None else None,
+        arena,
+        dict(zip(steps, live, strict=True)),
+        tuple(storages),
+    )
+
+
+def _storages(graph: Graph, steps: Sequence[Op], views: bool, in_place: bool) -> list[Storage]:
+    position = {op: step for step, op in enumerate(steps)}
+    inputs = sum(op.name == INPUT for op in steps)
+    of: dict[Value, Storage] = {}
+    storages: list[Storage] = []
+    for step, op in enumerate(steps):
+        for value in op.results:
+            first = 0 if op.name == INPUT else step
+            last = max((_read_at(user, position, len(steps)) for user, _ in graph.uses(value)), default=step)
+            shared = _shared_storage(op, value, of, step, views, in_place) if step >= inputs else None
+            if shared is None:
+                shared = Storage([], value.bytes or 0, first, last)
+                storages.append(shared)
+            shared.values.append(value)
+            shared.last = max(shared.last, last)
+            of[value] = shared
+    return storages
+
+
+def _read_at(user: Op, position: dict[Op, int], end: int) -> int:
+    return end - 1 if user.name == OUTPUT else position[user]
+
+
+def _shared_storage(
+    op: Op, value: Value, of: dict[Value, Storage], step: int, views: bool, in_place: bool
+) -> Storage | None:
+    """The buffer of an operand that ``value`` may take over, if there is one."""
+    inner = kernel_ops(op)
+    if views and all(kind_of(member) is Kind.VIEW for member in inner):
+        source = op.operand(0)
+        return of.get(source) if source is not None and source.bytes == value.bytes else None
+    if not in_place or kind_of(inner[-1]) is not Kind.ELEMENTWISE:
+        return None
+    for source in op.inputs:
+        storage = of.get(source)
+        if storage is None or storage.last != step or storage.bytes != (value.bytes or 0):
+            continue
+        if storage.first > 0 and _read_last(op, source, inner[-1]):
+            return storage
+    return None
+
+
+def _read_last(op: Op, source: Value, last: Op) -> bool:
+    """Whether a kernel reads ``source`` only in its last operation, so that nothing reads it after the write began."""
+    if not op.regions:
+        return True
+    (region,) = op.regions
+    entry = region.inputs[op.operands.index(source)]
+    return region.users(entry) == [last]
+
+
+def _live_bytes(storages: Sequence[Storage], steps: int) -> list[int]:
+    change = [0] * (steps + 1)
+    for storage in storages:
+        change[storage.first] += storage.bytes
+        change[storage.last + 1] -= storage.bytes
+    live, total = [], 0
+    for step in range(steps):
+        total += change[step]
+        live.append(total)
+    return live
+
+
+def _place(storages: Sequence[Storage], alignment: int) -> int | None:
+    """Give every buffer an offset, largest first, each at the lowest place free throughout its life.
+
+    This is the greedy-by-size planner of TensorFlow Lite Micro (Pisarchyk and Lee, arXiv:2001.03288, section 5).
+    """
+    if sum(storage.last - storage.first + 1 for storage in storages) > _LIFETIME_LIMIT:
+        return None
+    placed_at: dict[int, list[Storage]] = {}
+    top = 0
+    for storage in sorted(storages, key=lambda item: (-item.bytes, item.first)):
+        if storage.bytes == 0:
+            continue
+        span = range(storage.first, storage.last + 1)
+        neighbours = {id(other): other for step in span for other in placed_at.get(step, ())}.values()
+        offset = 0
+        for other in sorted(neighbours, key=lambda item: item.offset):
+            if offset + storage.bytes <= other.offset:
+                break
+            offset = max(offset, -(-(other.offset + other.bytes) // alignment) * alignment)
+        storage.offset = offset
+        top = max(top, offset + storage.bytes)
+        for step in span:
+            placed_at.setdefault(step, []).append(storage)
+    return top

@@ -1,0 +1,157 @@
+"""Conditions that a fusion rule may set on what its pattern bound (the rule's ``where`` list).
+
+    where: [same_shape(a, b), rank(a, 3), blocked(c), not constant(x)]
+
+Arguments are names that the pattern bound, or numbers. A predicate is one function here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ..ir import OUTPUT, Graph, TensorType, Value
+from .patterns import PatternError
+
+__all__ = ["Condition", "Environment", "parse_condition"]
+
+_CONDITION = re.compile(r"(?P<negated>not\s+)?(?P<name>[a-z_0-9]+)\((?P<arguments>[^()]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What predicates may look at beside the values themselves."""
+
+    graph: Graph
+    blocked: frozenset[Value] = frozenset()
+
+
+Predicate = Callable[[Environment, Sequence[Value], Sequence[float]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition: a predicate applied to bound names and numbers."""
+
+    predicate: Predicate
+    names: tuple[str, ...]
+    numbers: tuple[float, ...]
+    negated: bool
+
+    def holds(self, environment: Environment, values: dict[str, Value]) -> bool:
+        """Whether it holds; a name that the match left unbound (inside an optional part) makes it true."""
+        if any(name not in values for name in self.names):
+            return True
+        return self.predicate(environment, [values[name] for name in self.names], self.numbers) != self.negated
+
+
+def parse_condition(text: str) -> Condition:
+    """Read ``predicate(name, number, …)``.
+
+    Raises:
+        PatternError: the text is no condition, or there is no such predicate.
+    """
+    match = _CONDITION.fullmatch(text.strip())
+    if match is None:
+        raise PatternError(f"expected a condition such as 'rank(x, 3)', got {text!r}")
+    predicate = _PREDICATES.get(match["name"])
+    if predicate is None:
+        raise PatternError(f"no predicate {match['name']!r}; there are {', '.join(sorted(_PREDICATES))}")
+    arguments = [argument.strip() for argument in match["arguments"].split(",") if argument.strip()]
+    names = tuple(argument for argument in arguments if not _number(argument))
+    numbers = tuple(float(argument) for argument in arguments if _number(argument))
+    return Condition(predicate, names, numbers, match["negated"] is not None)
+
+
+def _number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+", text) is not None
+
+
+def _dims(value: Value) -> tuple[int, ...] | None:
+    return value.type.dims if isinstance(value.type, TensorType) and value.type.static else None
+
+
+def _constant(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return all(value.is_constant for value in values)
+
+
+def _same_shape(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return len({_dims(value) for value in values}) == 1 and _dims(values[0]) is not None
+
+
+def _rank(_: Environment, values: Sequence[Value], numbers: Sequence[float]) -> bool:
+    return all(isinstance(v.type, TensorType) and v.type.rank in numbers for v in values)
+
+
+def _scalar(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """One element, whatever the rank."""
+    return all((dims := _dims(value)) is not None and prod(dims) == 1 for value in values)
+
+
+def _bias_of(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """``bias_of(b, y)``: ``b`` is a vector along the last dimension of ``y``."""
+    bias, output = _dims(values[0]), _dims(values[1])
+    return bias is not None and output is not None and len(bias) == 1 and bias == output[-1:]
+
+
+def _per_channel(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """``per_channel(b, y)``: ``b`` has one element for each channel (dimension 1) of ``y``, or one in all."""
+    factor, output = _dims(values[0]), _dims(values[1])
+    if factor is None or output is None or len(output) < 2:
+        return False
+    padded = (1,) * (len(output) - len(factor)) + factor
+    return all(extent in ((1, output[1]) if axis == 1 else (1,)) for axis, extent in enumerate(padded))
+
+
+def _blocked(environment: Environment, values: Sequence[Value], _: Sequence[float]) -> bool:
+    return all(value in environment.blocked for value in values)
+
+
+def _shared(environment: Environment, values: Sequence[Value], _: Sequence[float]) -> bool:
+    """More than one operation reads it, or the graph returns it."""
+    return all(
+        len(environment.graph.users(value.op)) > 1 or any(u.name == OUTPUT for u in environment.graph.users(value.op))
+        for value in values
+    )
+
+
+def _transposes_matrices(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """The transposed value ``t`` swaps the last two dimensions, or also rotates the batch ones: a GEMM reads it so."""
+    return all(_permutation(value) in _GEMM_PERMUTATIONS.get(len(_permutation(value)), ()) for value in values)
+
+
+_GEMM_PERMUTATIONS: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((1, 0),),
+    3: ((0, 2, 1), (1, 0, 2), (1, 2, 0)),
+    4: ((0, 1, 3, 2), (1, 2, 0, 3), (1, 2, 3, 0)),
+}
+
+
+def _permutation(value: Value) -> tuple[int, ...]:
+    perm = value.op.attributes.get("perm")
+    return tuple(axis for axis in perm if isinstance(axis, int)) if isinstance(perm, tuple) else ()
+
+
+def _moves_channels_last(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return all(_permutation(value) in ((0, 2, 3, 1), (0, 2, 1)) for value in values)
+
+
+def _moves_channels_first(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return all(_permutation(value) in ((0, 3, 1, 2), (0, 2, 1)) for value in values)
+
+
+_PREDICATES: dict[str, Predicate] = {
+    "constant": _constant,
+    "same_shape": _same_shape,
+    "rank": _rank,
+    "scalar": _scalar,
+    "bias_of": _bias_of,
+    "per_channel": _per_channel,
+    "blocked": _blocked,
+    "shared": _shared,
+    "transposes_matrices": _transposes_matrices,
+    "moves_channels_last": _moves_channels_last,
+    "moves_channels_first": _moves_channels_first,
+}

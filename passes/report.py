@@ -1,0 +1,138 @@
+"""The report: what a pipeline found, as plain frozen records that every emitter reads.
+
+Built from a graph's facts by :func:`graphs.passes.reporting.build_report`. Units are SI: seconds, bytes,
+joules; ``macs`` and ``flops`` count once per inference at the graph's own batch size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir import Graph
+from .base import Diagnostic
+
+__all__ = ["CoverageRow", "KernelReport", "Report", "Total", "UnknownOp"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOp:
+    """An operation whose work could not be counted, and why."""
+
+    name: str
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelReport:
+    """One kernel launch.
+
+    ``name`` is the source name of its main operation, ``pattern`` what was fused (``Conv_Relu``), ``kind`` the kind of
+    its main operation, ``module`` the framework's module path, ``origins`` every source operation in it, ``output`` the
+    shape and type of its first result, e.g. ``1×512×7×7`` with ``dtype`` ``f32``.
+
+    ``seconds`` is the prediction, ``seconds_low`` to ``seconds_high`` its 95 % interval; all time fields are ``None``
+    when no ``cost`` pass ran. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``. ``joules`` is
+    ``None`` where the target has no energy coefficients. ``unknown`` lists what inside could not be counted.
+    """
+
+    index: int
+    name: str
+    pattern: str
+    kind: str
+    module: str
+    origins: tuple[str, ...]
+    results: tuple[str, ...]
+    output: tuple[int | str, ...]
+    dtype: str
+    macs: int
+    flops: int
+    bytes: int
+    weight_bytes: int
+    seconds: float | None
+    seconds_low: float | None
+    seconds_high: float | None
+    compute_seconds: float | None
+    memory_seconds: float | None
+    dispatch_seconds: float | None
+    share: float | None
+    bound: str
+    unit: str
+    memory: str
+    joules: float | None
+    confidence: str
+    unknown: tuple[UnknownOp, ...]
+
+    @property
+    def intensity(self) -> float | None:
+        """Arithmetic intensity in FLOP per byte."""
+        return self.flops / self.bytes if self.bytes else None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Sums over the kernels, and what concerns the whole graph.
+
+    ``seconds`` is the latency: the sum of the kernels, or the critical path where the runtime runs branches side by
+    side (``serial_seconds`` and ``critical_path_seconds`` give both). ``exact`` is false if anything is unknown: then
+    counts and times are lower bounds. ``energy`` splits ``joules`` by what uses it (compute, memory, static).
+    """
+
+    macs: int
+    flops: int
+    bytes: int
+    weight_bytes: int
+    peak_activation_bytes: int | None
+    peak_at: str
+    arena_bytes: int | None
+    seconds: float | None
+    seconds_low: float | None
+    seconds_high: float | None
+    serial_seconds: float | None
+    critical_path_seconds: float | None
+    joules: float | None
+    energy: dict[str, float]
+    confidence: str
+    unknown: tuple[UnknownOp, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything was counted."""
+        return not self.unknown
+
+    @property
+    def throughput(self) -> float | None:
+        """Inferences a second, one after another."""
+        return 1 / self.seconds if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRow:
+    """How much of the network stands on one quality of evidence: operators, FLOPs and predicted seconds."""
+
+    evidence: str
+    ops: int
+    flops: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a run found. ``kernels`` is in graph order; ``summary`` is the sentence that says what dominates."""
+
+    model: str
+    target: str
+    precision: str
+    batch: int | None
+    source_ops: int
+    kernels: tuple[KernelReport, ...]
+    total: Total
+    coverage: tuple[CoverageRow, ...]
+    summary: str
+    diagnostics: tuple[Diagnostic, ...]
+    graph: Graph = field(compare=False)
+    pipeline: str = ""
+
+    def by_time(self) -> list[KernelReport]:
+        """The kernels, most expensive first; by FLOPs where no time was predicted."""
+        return sorted(self.kernels, key=lambda kernel: (-(kernel.seconds or 0.0), -kernel.flops, kernel.index))

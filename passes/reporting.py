@@ -1,0 +1,195 @@
+"""Builds the report from the facts that a pipeline left on a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir import Graph, Kind, Op, Symbol, TensorType, kind_of
+from .base import Context
+from .cost import THEORETICAL, Cost, correlated_interval, critical_path, precision_of, weight_bytes
+from .coverage import coverage_rows
+from .fuse import kernel_ops, main_op, pattern_of
+from .lower import Work
+from .memory import Buffers, memory_plan
+from .report import KernelReport, Report, Total, UnknownOp
+
+__all__ = ["build_report"]
+
+
+def build_report(graph: Graph, context: Context, source_ops: int | None = None, pipeline: str = "") -> Report:
+    """Return the report on ``graph`` after a pipeline has run.
+
+    Args:
+        graph: with the facts of whatever passes ran; what did not run is ``None`` in the report.
+        context: what the pipeline ran for.
+        source_ops: operations in the model as it was loaded; those of the graph now, if it is not given.
+        pipeline: the pipeline's text.
+    """
+    free_views = context.target.runtime.views == "free"
+    launches = [op for op in graph.body if not (free_views and _is_view(op))]
+    seconds = sum(cost.seconds for op in launches if (cost := op.facts.get(Cost)))
+    kernels = tuple(_kernel(index, op, seconds) for index, op in enumerate(launches))
+    total = _total(graph, context, kernels)
+    precision = context.precision or precision_of(graph)
+    return Report(
+        model=graph.name,
+        target=context.target.spec,
+        precision=precision.precision if precision else "unknown",
+        batch=_batch(graph),
+        source_ops=len(graph.body) if source_ops is None else source_ops,
+        kernels=kernels,
+        total=total,
+        coverage=tuple(coverage_rows(graph)),
+        summary=_summary(kernels, context),
+        diagnostics=tuple(context.diagnostics),
+        graph=graph,
+        pipeline=pipeline,
+    )
+
+
+def _is_view(op: Op) -> bool:
+    return all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
+
+
+def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
+    work, cost, main = op.facts.get(Work), op.facts.get(Cost), main_op(op)
+    type = op.results[0].type if op.results else None
+    shape = type.shape if isinstance(type, TensorType) and type.shape is not None else ()
+    kind = op.attributes.get("kind")
+    operands = zip(op.operands, work.reads if work else (), strict=False)
+    return KernelReport(
+        index=index,
+        name=main.label,
+        pattern=pattern_of(op),
+        kind=kind if isinstance(kind, str) else kind_of(main).value,
+        module=main.loc.module or op.loc.module,
+        origins=tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
+        results=tuple(value.name for value in op.results),
+        output=tuple(dim.name if isinstance(dim, Symbol) else dim for dim in shape),
+        dtype=type.dtype.mlir if isinstance(type, TensorType) else "",
+        macs=work.macs if work else 0,
+        flops=work.flops if work else 0,
+        bytes=work.bytes if work else 0,
+        weight_bytes=sum(read for value, read in operands if value is not None and value.is_constant),
+        seconds=cost.seconds if cost else None,
+        seconds_low=cost.low if cost else None,
+        seconds_high=cost.high if cost else None,
+        compute_seconds=cost.compute_seconds if cost else None,
+        memory_seconds=cost.memory_seconds if cost else None,
+        dispatch_seconds=cost.dispatch_seconds if cost else None,
+        share=cost.seconds / all_seconds if cost and all_seconds else None,
+        bound=cost.bound if cost else "",
+        unit=cost.unit if cost else "",
+        memory=cost.memory if cost else "",
+        joules=cost.joules if cost else None,
+        confidence=cost.confidence if cost else "",
+        unknown=_unknown(op),
+    )
+
+
+def _unknown(op: Op) -> tuple[UnknownOp, ...]:
+    found = [
+        UnknownOp(inner.label, inner.name, unknown.reason)
+        for inner in kernel_ops(op)
+        if (work := inner.facts.get(Work))
+        for unknown in work.unknown
+    ]
+    cost = op.facts.get(Cost)
+    if not found and cost and cost.bound == "unknown":
+        found.append(UnknownOp(op.label, main_op(op).name, "the target has no compute unit for it"))
+    return tuple(found)
+
+
+def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> Total:
+    costs = [cost for op in graph.body if (cost := op.facts.get(Cost))]
+    serial, low, high = correlated_interval((c.work_class, c.seconds, c.low, c.high) for c in costs)
+    path = critical_path(graph) if costs else None
+    latency = path if path is not None and context.target.runtime.concurrency == "branches" else serial
+    scale = latency / serial if serial else 1.0
+    peak_bytes, peak_at, arena = _memory(graph)
+    joules, energy = _energy(costs, latency, context)
+    return Total(
+        macs=sum(kernel.macs for kernel in kernels),
+        flops=sum(kernel.flops for kernel in kernels),
+        bytes=sum(kernel.bytes for kernel in kernels),
+        weight_bytes=graph.cached(weight_bytes),
+        peak_activation_bytes=peak_bytes,
+        peak_at=peak_at,
+        arena_bytes=arena,
+        seconds=latency if costs else None,
+        seconds_low=low * scale if costs else None,
+        seconds_high=high * scale if costs else None,
+        serial_seconds=serial if costs else None,
+        critical_path_seconds=path,
+        joules=joules,
+        energy=energy,
+        confidence=THEORETICAL if costs else "",
+        unknown=tuple(unknown for kernel in kernels for unknown in kernel.unknown),
+    )
+
+
+def _memory(graph: Graph) -> tuple[int, str, int | None]:
+    """Peak bytes, where, and the arena's size: as the memory pass left them, else by its default plan."""
+    planned = [(op, fact) for op in graph.ops if (fact := op.facts.get(Buffers))]
+    if not planned:
+        plan = graph.cached(memory_plan)
+        return plan.peak_bytes, plan.peak_op.label if plan.peak_op else "", plan.arena_bytes
+    op, fact = max(planned, key=lambda pair: pair[1].live_bytes)
+    ends = [
+        offset + (value.bytes or 0)
+        for op, fact in planned
+        for value, offset in zip(op.results, fact.offsets, strict=True)
+        if offset >= 0
+    ]
+    return fact.live_bytes, op.label, max(ends, default=0)
+
+
+def _energy(costs: Sequence[Cost], latency: float, context: Context) -> tuple[float | None, dict[str, float]]:
+    device = context.target.device
+    if device.energy is None or not costs or any(cost.joules is None for cost in costs):
+        return None, {}
+    split = {
+        "compute": sum(cost.compute_joules or 0.0 for cost in costs),
+        "memory": sum(cost.memory_joules or 0.0 for cost in costs),
+        "static": (device.energy.idle_watts or 0.0) * latency,
+    }
+    return sum(split.values()), split
+
+
+def _batch(graph: Graph) -> int | None:
+    for op in graph.inputs:
+        type = op.result.type
+        if isinstance(type, TensorType) and type.shape and isinstance(type.shape[0], int):
+            return type.shape[0]
+    return None
+
+
+def _summary(kernels: Sequence[KernelReport], context: Context) -> str:
+    """One sentence: what binds most of the time, and which kind of kernel that is."""
+    timed = [kernel for kernel in kernels if kernel.seconds]
+    if not timed:
+        return ""
+    whole = sum(kernel.seconds or 0.0 for kernel in timed)
+    by_bound: dict[str, float] = {}
+    by_class: dict[str, float] = {}
+    for kernel in timed:
+        by_bound[kernel.bound] = by_bound.get(kernel.bound, 0.0) + (kernel.seconds or 0.0)
+        by_class[kernel.pattern] = by_class.get(kernel.pattern, 0.0) + (kernel.seconds or 0.0)
+    bound = max(by_bound, key=by_bound.__getitem__)
+    pattern = max(by_class, key=by_class.__getitem__)
+    members = [kernel for kernel in timed if kernel.pattern == pattern]
+    flops = sum(kernel.flops for kernel in members)
+    rate = flops / sum(kernel.seconds or 0.0 for kernel in members)
+    words = {
+        "compute": "bound by compute",
+        "dispatch": "bound by kernel launches",
+        "unknown": "in kernels whose work is unknown",
+    }
+    says = words.get(bound, f"bound by {bound} bandwidth")
+    reach = f", at {rate / 1e9:.3g} GFLOP/s" if flops else ""
+    return (
+        f"{by_bound[bound] / whole:.0%} of the time is {says}; {len(members)} {pattern} "
+        f"kernel{'s' if len(members) != 1 else ''} take{'s' if len(members) == 1 else ''} {by_class[pattern] / whole:.0%}{reach}."
+    )
+
+

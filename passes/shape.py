@@ -1,0 +1,207 @@
+"""Result types of every value, and shape arithmetic folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..ir import (
+    CONSTANT,
+    FOLD_LIMIT,
+    INPUT,
+    OUTPUT,
+    Dense,
+    DType,
+    Graph,
+    Op,
+    OpDef,
+    OptionalType,
+    SequenceType,
+    Symbol,
+    TensorType,
+    Type,
+    UnknownType,
+    Value,
+    definition,
+)
+from .base import Context, Pass
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+__all__ = ["ShapeInference"]
+
+_NUMPY_TYPES = {
+    DType.I64: "int64",
+    DType.I32: "int32",
+    DType.I16: "int16",
+    DType.I8: "int8",
+    DType.UI8: "uint8",
+    DType.BOOL: "bool",
+    DType.F32: "float32",
+    DType.F64: "float64",
+}
+_DTYPES = {name: dtype for dtype, name in _NUMPY_TYPES.items()}
+
+
+@dataclass(frozen=True)
+class ShapeInference(Pass):
+    """Infer result types; evaluate shape arithmetic on small constants."""
+
+    name = "shape"
+    requires = ("dims",)
+    provides = ("types",)
+    fold: bool = True
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Give every value the most precise type that follows from the inputs'."""
+        opset = graph.attributes.get("opset")
+        version = opset.get("ai.onnx") if hasattr(opset, "get") else None
+        _Inference(context, self.fold, version if isinstance(version, int) else None).run(graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inference:
+    context: Context
+    fold: bool
+    opset: int | None
+
+    def run(self, graph: Graph) -> None:
+        orphans: list[Op] = []
+        for op in graph.ops:
+            if op.name in (INPUT, OUTPUT, CONSTANT):
+                continue
+            if self.fold and self._fold(graph, op, orphans):
+                continue
+            if op.regions:
+                self._enter_regions(op)
+            if not all(isinstance(value.type, TensorType) and value.type.static for value in op.results):
+                self._infer(graph, op)
+        for op in dict.fromkeys(orphans):
+            if op in graph and not graph.users(op):
+                graph.erase(op)
+
+    # -- folding ------------------------------------------------------------------------------------------------------
+
+    def _fold(self, graph: Graph, op: Op, orphans: list[Op]) -> bool:
+        """Replace an operation by constants where its operands' values are known and small."""
+        entry = definition(op.name)
+        if entry is None or entry.evaluate is None or not op.results:
+            return False
+        arrays = _known_operands(op, entry)
+        if arrays is None:
+            return False
+        results = _evaluate(entry, op, arrays)
+        if results is None or not all(_keepable(result) for result in results):
+            return False
+        constants = []
+        for value, result in zip(op.results, results, strict=True):
+            dense = Dense.of(_DTYPES[str(result.dtype)], result.shape, result.reshape(-1).tolist())
+            wanted = (value.name, dense.type)
+            constants.append(graph.add(CONSTANT, [], [wanted], {"value": dense}, loc=op.loc, before=op).result)
+        orphans.extend(value.op for value in op.inputs if value.op.name == CONSTANT)
+        names = [value.name for value in op.results]
+        graph.replace(op, constants)
+        for constant, name in zip(constants, names, strict=True):
+            graph.rename(constant, name)
+        self.context.count("shape: operations folded")
+        return True
+
+    # -- types --------------------------------------------------------------------------------------------------------
+
+    def _infer(self, graph: Graph, op: Op) -> None:
+        entry = definition(op.name)
+        inferred = entry.infer(op) if entry and entry.infer else None
+        self._refine(graph, op, inferred)
+        if op.dialect == "onnx" or op.dialect.startswith("ai.onnx"):
+            if not all(_complete(value.type) for value in op.results):
+                from ..ir.onnx_types import infer_with_onnx
+
+                self._refine(graph, op, infer_with_onnx(op, self.opset))
+
+    def _refine(self, graph: Graph, op: Op, types: Sequence[Type] | None) -> None:
+        for value, type in zip(op.results, types or (), strict=False):
+            better = _merge(value.type, type)
+            if better != value.type:
+                graph.retype(value, better)
+                self.context.count("shape: types inferred")
+
+    def _enter_regions(self, op: Op) -> None:
+        """Carry operand types into the bodies; take a conditional's result types from its branches."""
+        captures = op.attributes.get("captures", 0)
+        count = captures if isinstance(captures, int) else 0
+        for region in op.regions:
+            shared = op.operands if len(region.inputs) == len(op.operands) else op.operands[len(op.operands) - count :]
+            for inner, outer in zip(region.inputs, shared, strict=True):
+                if outer is not None:
+                    region.retype(inner.result, _merge(inner.result.type, outer.type))
+            self.run(region)
+        if op.base_name == "If":
+            for value, *branches in zip(op.results, *(region.outputs for region in op.regions), strict=False):
+                types = {branch.operands[0].type for branch in branches if branch.operands[0] is not None}
+                if len(types) == 1:
+                    value.type = _merge(value.type, types.pop())
+
+
+def _known_operands(op: Op, entry: OpDef) -> list[ndarray[Any, Any] | None] | None:
+    """The operands' values; ``None`` if one is not known. ``Shape`` and ``Size`` need only the type."""
+    if op.base_name in ("Shape", "Size"):
+        operand = op.operand(0)
+        known = operand is not None and isinstance(operand.type, TensorType) and operand.type.static
+        return [None] if known else None
+    arrays: list[ndarray[Any, Any] | None] = []
+    for value in op.operands:
+        dense = value.constant if value is not None else None
+        if value is not None and (dense is None or dense.type.dtype not in _NUMPY_TYPES):
+            return None
+        arrays.append(_array(dense) if dense else None)
+    return arrays
+
+
+def _array(dense: Dense) -> ndarray[Any, Any]:
+    import numpy as np
+
+    return np.array(dense.values, dtype=_NUMPY_TYPES[dense.type.dtype]).reshape(dense.type.dims)
+
+
+def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> list[ndarray[Any, Any]] | None:
+    import numpy as np
+
+    assert entry.evaluate is not None
+    if any(isinstance(v.type, TensorType) and (v.type.elements or 0) > FOLD_LIMIT for v in op.results):
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            outcome = entry.evaluate(op, *arrays)
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError):
+        return None  # ill-formed arithmetic folds to nothing; type inference then reports what stays open
+    if outcome is None:
+        return None
+    results = [np.asarray(item) for item in (outcome if isinstance(outcome, tuple) else (outcome,))]
+    return results if len(results) == len(op.results) else None
+
+
+def _keepable(array: ndarray[Any, Any]) -> bool:
+    return array.size <= FOLD_LIMIT and str(array.dtype) in _DTYPES
+
+
+def _complete(type: Type) -> bool:
+    if isinstance(type, SequenceType | OptionalType):
+        return _complete(type.element)
+    return isinstance(type, TensorType) and type.static
+
+
+def _merge(old: Type, new: Type) -> Type:
+    """The more precise of two types for the same value, dimension by dimension."""
+    if isinstance(old, UnknownType) or isinstance(new, UnknownType):
+        return new if isinstance(old, UnknownType) else old
+    if not isinstance(old, TensorType) or not isinstance(new, TensorType):
+        return new
+    dtype = new.dtype if old.dtype is DType.UNKNOWN else old.dtype
+    if old.shape is None or new.shape is None:
+        return TensorType(dtype, new.shape if old.shape is None else old.shape)
+    if len(old.shape) != len(new.shape):
+        return TensorType(dtype, new.shape)
+    pairs = zip(old.shape, new.shape, strict=True)
+    return TensorType(dtype, tuple(b if isinstance(a, Symbol) else a for a, b in pairs))

@@ -1,0 +1,80 @@
+"""What a runtime does to a graph before it forms kernels: folds constants, drops no-ops, merges equal operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, TensorType, kind_of
+
+__all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
+
+
+def fold_constants(graph: Graph) -> int:
+    """Turn every operation that reads only constants into a constant of its result's type; return how many.
+
+    The runtime computes those once, when it loads the model. Values are not computed here: types suffice.
+    """
+    folded = 0
+    for op in graph.body:
+        if op.results and not op.regions and _foldable(op):
+            results = [(value.name, value.type) for value in op.results]
+            constants = [graph.add(CONSTANT, [], [result], loc=op.loc, before=op).result for result in results]
+            graph.replace(op, constants)
+            for constant, (name, _) in zip(constants, results, strict=True):
+                graph.rename(constant, name)
+            folded += 1
+    return folded
+
+
+def _foldable(op: Op) -> bool:
+    static = all(isinstance(value.type, TensorType) and value.type.static for value in op.results)
+    return static and all(value.is_constant for value in op.inputs) and kind_of(op) is not Kind.OPAQUE
+
+
+def drop_no_ops(graph: Graph, names: Iterable[str]) -> int:
+    """Remove operations that hand their first operand on: ``names``, where the type stays and nothing else is read."""
+    dropped = 0
+    wanted = frozenset(names)
+    for op in graph.body:
+        source = op.operand(0)
+        if op.name not in wanted or source is None or not op.results or source.type != op.results[0].type:
+            continue
+        if any(graph.uses(value) for value in op.results[1:]):
+            continue
+        if source.op.name == INPUT and any(user.name == OUTPUT for user in graph.users(op)):
+            continue
+        graph.replace(op, [source, *op.results[1:]])
+        dropped += 1
+    return dropped
+
+
+def merge_equal(graph: Graph) -> int:
+    """Merge operations of the same name, operands and attributes (common subexpressions); return how many went."""
+    seen: dict[object, Op] = {}
+    merged = 0
+    for op in graph.body:
+        if op.regions or not op.results or not op.operands:
+            continue
+        key = (op.name, op.operands, len(op.results), _hashable(op.attributes))
+        first = seen.setdefault(key, op)
+        if first is not op:
+            first.loc = Location.union([first.loc, op.loc])
+            graph.replace(op, list(first.results))
+            merged += 1
+    return merged
+
+
+def _hashable(attributes: Mapping[str, Attribute]) -> object:
+    return tuple((key, _hashable(v) if isinstance(v, Mapping) else v) for key, v in sorted(attributes.items()))
+
+
+def drop_dead(graph: Graph) -> int:
+    """Remove operations whose results nothing reads; return how many. Inputs stay, unused constants go."""
+    removed = 0
+    for op in reversed(graph.ops):
+        if op.name not in (INPUT, OUTPUT) and not graph.users(op):
+            graph.erase(op)
+            removed += op.name != CONSTANT
+    return removed
+
+
