@@ -3,11 +3,11 @@
     python benchmarks/default_efficiencies.py FOLDER [--dispatch]
 
 FOLDER holds the data of branes-ai/graphs (MIT): `subgraphs.csv.gz`, with a row per fused subgraph that PyTorch ran
-eagerly, and `microbenchmarks/*.json`. For each device and precision the script prints a row per kernel class: how
-many measurements, and the 10th, 50th and 90th percentile, weighted by time, of the share of peak arithmetic (where our peaks say that
-arithmetic binds) and of peak bandwidth (where they say that memory does). A measurement of less than `SHORTEST`
-launches is left out, as the launch hides the kernel. `--dispatch` prints what launches cost instead: the fastest
-decile of trivial subgraphs.
+eagerly, and `microbenchmarks/*.json`. For each device and precision the script prints a row per kernel class: how many
+measurements, and the 10th, 50th and 90th percentile, weighted by time, of the share of peak arithmetic (where our peaks
+say that arithmetic binds) and of peak bandwidth (where they say that memory does). A measurement of less than
+`SHORTEST` launches is left out, as the launch hides the kernel. `--dispatch` prints what launches cost instead: the
+10th percentile and the median over trivial subgraphs.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnxruntime
-from graphs.targets import load_target
 from onnx import TensorProto, helper
+
+from graphs.targets import load_target
 
 REPEATS = 15
 BUDGET_SECONDS = 0.4
@@ -47,8 +48,10 @@ def main() -> None:
         level = next((m for m in device.memories if m.size and m.size >= case.nbytes), device.memories[-1])
         memory = case.nbytes / level.bandwidth
         binds = "compute" if compute >= memory else level.name
-        print(f"{case.kernel_class:15} {case.label:26} {seconds * 1e6:8.1f}us {case.flops / seconds / 1e9:8.1f} "
-              f"{case.nbytes / seconds / 1e9:7.1f} {compute / seconds:8.3f} {memory / seconds:7.3f}  {binds}")  # fmt: skip
+        print(
+            f"{case.kernel_class:15} {case.label:26} {seconds * 1e6:8.1f}us {case.flops / seconds / 1e9:8.1f} "
+            f"{case.nbytes / seconds / 1e9:7.1f} {compute / seconds:8.3f} {memory / seconds:7.3f}  {binds}"
+        )
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

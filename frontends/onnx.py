@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..ir import (
     CONSTANT,
+    FLOAT_FOLD_LIMIT,
     FOLD_LIMIT,
     INPUT,
     OUTPUT,
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 __all__ = ["load_onnx"]
-
-FLOAT_FOLD_LIMIT = 64
-"""Elements up to which a floating-point constant keeps its values: exponents, clip bounds, resize scales, epsilons."""
 
 UNNAMED = Symbol("?")
 OLDEST_OPSET = 7

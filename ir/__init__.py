@@ -3,7 +3,7 @@
 Nothing here imports anything else of the project.
 """
 
-from .attributes import FOLD_LIMIT, Attribute, Dense
+from .attributes import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense
 from .facts import Fact, FactMap
 from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
 from .location import UNKNOWN_LOCATION, Location, Origin
@@ -15,6 +15,7 @@ from .verify import VerificationError, verify
 
 __all__ = [
     "CONSTANT",
+    "FLOAT_FOLD_LIMIT",
     "FOLD_LIMIT",
     "INPUT",
     "OUTPUT",

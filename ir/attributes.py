@@ -12,10 +12,13 @@ from typing import Any
 
 from .types import DType, TensorType, Type
 
-__all__ = ["FOLD_LIMIT", "Attribute", "Dense"]
+__all__ = ["FLOAT_FOLD_LIMIT", "FOLD_LIMIT", "Attribute", "Dense"]
 
 FOLD_LIMIT = 4096
 """Elements up to which an integer constant keeps its values: shapes, axes, repeats and index tables are below it."""
+
+FLOAT_FOLD_LIMIT = 64
+"""Elements up to which a floating-point constant keeps its values: exponents, clip bounds, resize scales, epsilons."""
 
 
 @dataclass(frozen=True, slots=True)

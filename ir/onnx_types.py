@@ -115,19 +115,24 @@ def _dim_to_proto(dim: Dim, proto: Any) -> None:
 # -- inference of one operation ---------------------------------------------------------------------------------------
 
 
-def infer_with_onnx(op: Op, opset: int) -> tuple[Type, ...] | None:
-    """Return the result types that onnx's own inference gives an ``onnx.…`` or ``ai.onnx.ml.…`` operation.
+def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None:
+    """Return the result types that onnx's own inference gives an ``onnx.…`` or ``ai.onnx.…`` operation.
 
-    ``opset`` is the version of the operator's domain. ``None`` where onnx cannot say: no such operator, an operation
-    with regions, an operand of unknown type, an operation that onnx finds wrong.
+    ``opset`` is the model's version of ``ai.onnx``; other domains, and a model that states none, take the newest.
+    ``None`` where onnx cannot say: no such operator, an operation with regions, an operand of unknown type, an operation
+    that onnx finds wrong.
     """
     import onnx
     import onnx.shape_inference
 
     domain = "" if op.dialect == "onnx" else op.dialect
-    if op.regions or not onnx.defs.has(op.base_name, opset, domain):
+    if op.regions or not onnx.defs.has(op.base_name, domain):
         return None
-    schema = onnx.defs.get_schema(op.base_name, opset, domain)
+    try:
+        newest = opset is None or domain
+        schema = onnx.defs.get_schema(op.base_name, domain) if newest else onnx.defs.get_schema(op.base_name, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
     names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
     types = {name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None}
     known = {name: type_ for name, type_ in types.items() if type_ is not None}
@@ -143,7 +148,7 @@ def infer_with_onnx(op: Op, opset: int) -> tuple[Type, ...] | None:
             if name in schema.attributes:
                 node.attribute.append(_attribute(name, attribute, schema.attributes[name].type))
         inferred = onnx.shape_inference.infer_node_outputs(
-            schema, node, known, constants, opset_imports=[onnx.helper.make_opsetid(domain, opset)]
+            schema, node, known, constants, opset_imports=[onnx.helper.make_opsetid(domain, schema.since_version)]
         )
     except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, TypeError, ValueError, RuntimeError):
         return None
@@ -159,7 +164,7 @@ def _attribute(name: str, attribute: Attribute, kind: onnx.defs.OpSchema.AttrTyp
         return onnx.helper.make_attribute(name, _tensor(attribute, name))
     if isinstance(attribute, TensorType):
         return onnx.helper.make_attribute(name, number_of(attribute.dtype))
-    number = onnx.AttributeProto.AttributeType.Value(kind.name)
+    number = int(kind.value)
     return onnx.helper.make_attribute(name, attribute, attr_type=number)
 
 

@@ -63,7 +63,11 @@ Evaluate = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class OpDef:
-    """All that is known of one operator. ``lower`` is ``None`` where its work cannot be counted."""
+    """All that is known of one operator. ``lower`` is ``None`` where its work cannot be counted.
+
+    ``any_type`` says that ``lower`` looks at the types itself: operands and results may be sequences, optionals or of
+    open shape.
+    """
 
     name: str
     kind: Kind
@@ -71,13 +75,17 @@ class OpDef:
     infer: Infer | None = None
     evaluate: Evaluate | None = None
     doc: str = ""
+    any_type: bool = False
 
+
+MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What an entry's functions raise for an operation that does not fit its operator: files come from anywhere."""
 
 _DEFINITIONS: dict[str, OpDef] = {}
 
 
 def define(
-    *names: str, kind: Kind, infer: Infer | None = None, evaluate: Evaluate | None = None
+    *names: str, kind: Kind, infer: Infer | None = None, evaluate: Evaluate | None = None, any_type: bool = False
 ) -> Callable[[Lower], Lower]:
     """Register the decorated function as the lowering of the operators ``names``.
 
@@ -86,6 +94,7 @@ def define(
         kind: what sort of work the operator does.
         infer: result types from an operation whose operand types are known; ``None`` where it cannot say.
         evaluate: results from an operation and its operands as numpy arrays (whose elements may be symbols).
+        any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of static shape.
 
     Raises:
         ValueError: an operator of this name is registered already.
@@ -93,7 +102,7 @@ def define(
 
     def register(lower: Lower) -> Lower:
         for name in names:
-            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip()))
+            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip(), any_type))
         return lower
 
     return register
@@ -138,10 +147,13 @@ def lowering(op: Op) -> Lowering:
     entry = definition(op.name)
     if entry is None or entry.lower is None:
         return _unknown(f"no lowering for {op.name!r}")
-    open_value = _open_value(op)
+    open_value = None if entry.any_type else _open_value(op)
     if open_value is not None:
         return _unknown(f"shape of {open_value.name!r} is not known: {open_value.type}")
-    lowered = entry.lower(op)
+    try:
+        lowered = entry.lower(op)
+    except MALFORMED as error:
+        return _unknown(f"{op.name} {op.label!r} does not fit its operator: {error}")
     return lowered if isinstance(lowered, Lowering) else Lowering(tuple(lowered))
 
 

@@ -5,6 +5,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``fold_constants: true`` — what reads only constants is computed when the model is loaded;
 - ``drop: [Identity, …]`` — no-ops that vanish;
 - ``merge_equal: true`` — common subexpressions;
+- ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
 - ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
@@ -27,6 +28,7 @@ from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
 from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
+from .transposes import push_transposes
 
 __all__ = ["Fuse", "kernel_ops", "main_op", "pattern_of"]
 
@@ -122,6 +124,8 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return lambda state: state.context.count(f"fuse: {where}", fold_constants(state.graph) + drop_dead(state.graph))
     if rule.get("merge_equal"):
         return lambda state: state.context.count(f"fuse: {where}", merge_equal(state.graph))
+    if rule.get("push_transposes"):
+        return lambda state: state.context.count(f"fuse: {where}", push_transposes(state.graph))
     if "drop" in rule:
         names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
         return lambda state: state.context.count(f"fuse: {where}", drop_no_ops(state.graph, names))
@@ -129,7 +133,7 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return lambda state: setattr(state, "blocked", blocked_values(state.graph, int(rule["blocked_layout"]["block"])))
     if "chain" in rule:
         return _chain_step(rule["chain"], where)
-    raise PatternError(f"a rule has no step among match, fold_constants, drop, merge_equal, blocked_layout, chain: {rule}")
+    raise PatternError(f"a rule has no step among match, chain, fold_constants, drop, merge_equal, push_transposes, blocked_layout: {rule}")
 
 
 # -- match ------------------------------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
 
 def _match_step(rule: Mapping[str, Any], where: str) -> Step:
     pattern = parse_pattern(str(rule["match"]))
-    conditions = [parse_condition(str(text)) for text in rule.get("where", ())]
+    conditions = [parse_condition(text) for text in str(rule["where"]).split(" and ")] if "where" in rule else []
     name, kind = str(rule.get("name", "")), str(rule.get("kind", ""))
     roots = root_names(pattern)
     kinds = frozenset(Kind(root[1:]) for root in roots if root.startswith("@"))
@@ -145,7 +149,7 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
 
     def apply(state: _State) -> None:
         environment = Environment(state.graph, state.blocked)
-        for op in state.graph.body:
+        for op in reversed(state.graph.body):
             if (op.name in roots or (kinds and kind_of(op) in kinds)) and state.free(op):
                 match = _first(state, pattern, op, conditions, environment)
                 if match is not None and len(match.ops) >= least:

@@ -1,6 +1,6 @@
-"""Conditions that a fusion rule may set on what its pattern bound (the rule's ``where`` list).
+"""Conditions that a fusion rule may set on what its pattern bound (the rule's ``where``).
 
-    where: [same_shape(a, b), rank(a, 3), blocked(c), not constant(x)]
+    where: same_shape(a, b) and rank(a, 3) and blocked(c) and not constant(x)
 
 Arguments are names that the pattern bound, or numbers. A predicate is one function here.
 """
@@ -77,6 +77,11 @@ def _constant(_: Environment, values: Sequence[Value], __: Sequence[float]) -> b
     return all(value.is_constant for value in values)
 
 
+def _rest_constant(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """Every operand but the first of the operation that makes the value is a constant."""
+    return all(operand.is_constant for value in values for operand in list(value.op.inputs)[1:])
+
+
 def _same_shape(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
     return len({_dims(value) for value in values}) == 1 and _dims(values[0]) is not None
 
@@ -144,6 +149,7 @@ def _moves_channels_first(_: Environment, values: Sequence[Value], __: Sequence[
 
 _PREDICATES: dict[str, Predicate] = {
     "constant": _constant,
+    "rest_constant": _rest_constant,
     "same_shape": _same_shape,
     "rank": _rank,
     "scalar": _scalar,

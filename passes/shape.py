@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import (
     CONSTANT,
+    FLOAT_FOLD_LIMIT,
     FOLD_LIMIT,
     INPUT,
     OUTPUT,
@@ -183,7 +184,8 @@ def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> l
 
 
 def _keepable(array: ndarray[Any, Any]) -> bool:
-    return array.size <= FOLD_LIMIT and str(array.dtype) in _DTYPES
+    dtype = _DTYPES.get(str(array.dtype))
+    return dtype is not None and array.size <= (FOLD_LIMIT if dtype.is_integer else FLOAT_FOLD_LIMIT)
 
 
 def _complete(type: Type) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from .document import Document, Node, read_document
 from .errors import TargetError, suggestion
 from .inheritance import inherited, mode_names
 
-__all__ = ["HOST", "RuntimeSummary", "TargetSummary", "list_runtimes", "list_targets", "open_file", "open_named"]
+__all__ = ["RuntimeSummary", "TargetSummary", "list_runtimes", "list_targets", "open_file", "open_named"]
 
-HOST = "host"
 SHIPPED = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
 
@@ -111,20 +110,23 @@ def open_named(kind: str, name: str) -> Document:
     return open_file(known[name])
 
 
-def resolved(kind: str, document: Document) -> Node:
-    """A file's tree with all that it inherits. Raises `TargetError`."""
+def resolved(kind: str, document: Document, completed: Callable[[Document], Document] = lambda opened: opened) -> Node:
+    """A file's tree with all that it inherits; `completed` fills in a file that is not complete as it stands.
+
+    Raises `TargetError`.
+    """
 
     def open_base(name: str, child: Document, node: Node) -> Document:
         try:
             if is_path(name) and child.path is not None:
-                return open_file(child.path.parent / name)
-            return open_named(kind, name)
+                return completed(open_file(child.path.parent / name))
+            return completed(open_named(kind, name))
         except TargetError as error:
             if error.where is None:
                 raise TargetError(error.message, node.where, "extends", error.help) from None
             raise
 
-    return inherited(document, open_base)
+    return inherited(completed(document), open_base)
 
 
 def list_targets() -> list[TargetSummary]:

@@ -12,13 +12,12 @@ from .efficiency_file import read_efficiencies
 from .quantity import Quantity, format_si
 from .reader import Section, fail
 
-__all__ = ["DEVICE_KEYS", "MODE_KEYS", "DeviceFile", "read_device", "read_sources"]
+__all__ = ["DEVICE_KEYS", "DeviceFile", "read_device", "read_sources"]
 
 DEVICE_KEYS = (
     "schema", "name", "title", "extends", "class", "sources", "units", "memories", "energy", "tdp", "modes",
     "default_mode", "runtimes", "dispatch", "efficiency",
 )  # fmt: skip
-MODE_KEYS = ("source", "note")
 _UNIT_KEYS = ("title", "runs", "count", "clock", "per_cycle", "peak", "source", "note")
 _MEMORY_KEYS = ("title", "size", "bandwidth", "per_cycle", "clock", "count", "holds", "source", "note")
 _SOURCE_KEYS = ("title", "url", "date", "note")

@@ -1,4 +1,4 @@
-"""The `host` target: the machine this runs on, from what the operating system says and `devices/cpu/host.yaml` assumes."""
+"""The `host` target: the machine this runs on, from what the system says and `devices/cpu/host.yaml` assumes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from .machine import Machine, read_machine
 from .quantity import DIMENSIONS, Quantity, format_quantity, format_si
 from .reader import Section
 
-__all__ = ["describe", "read_machine"]
+__all__ = ["describe", "is_template", "read_machine"]
 
 _LARGE_MACHINE = 16
 _TEMPLATE_KEYS = ("instruction_sets", "matrix_sets", "assumptions")
 _SINGLE = "1-thread"
 _SMALLEST_QUOTA = 1.0
+
+
+def is_template(tree: Node) -> bool:
+    """Whether a file describes machines in general, to be filled in with what the system says of this one."""
+    return isinstance(tree.value, dict) and _TEMPLATE_KEYS[0] in tree.value
 
 
 def describe(template: Node, machine: Machine) -> tuple[Node, tuple[str, ...]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import host
-from .catalog import HOST, is_path, is_shipped, open_named, resolved
+from .catalog import is_path, is_shipped, open_named, resolved
 from .device import Device
 from .device_file import DeviceFile, read_device
 from .document import Document, Node
@@ -67,25 +67,32 @@ def load_target(spec: str | Path, *, system: Path = Path("/")) -> Target:
 
 
 def _device(name: TargetName, system: Path) -> Device:
-    document = open_named("devices", name.device)
-    tree = resolved("devices", document)
-    notes: tuple[str, ...] = ()
-    if not is_path(name.device) and document.path is not None and document.path.stem == HOST:
-        tree, notes = host.describe(tree, host.read_machine(system))
-    check_modes(tree)
-    mode = _mode(name, tree)
-    if mode is not None:
-        tree = apply_mode(tree, mode)
+    document, notes = open_named("devices", name.device), list[str]()
+
+    def completed(opened: Document) -> Document:
+        if not host.is_template(opened.root):
+            return opened
+        described, remarks = host.describe(opened.root, host.read_machine(system))
+        notes.extend(remarks)
+        return Document(described, opened.path)
+
+    tree = resolved("devices", document, completed)
     file = DeviceFile(
         name=_own_name(document, name.device),
         root=tree,
         path=document.path,
         modes=mode_names(tree),
-        mode=mode,
+        mode=None,
         strict=is_shipped(document.path),
-        notes=notes,
+        notes=tuple(notes),
     )
-    return read_device(file)
+    try:
+        check_modes(tree)
+    except TargetError:
+        read_device(file)  # a mistake in what the modes override comes before one in the modes
+        raise
+    mode = _mode(name, tree)
+    return read_device(file if mode is None else replace(file, root=apply_mode(tree, mode), mode=mode))
 
 
 def _own_name(document: Document, asked: str) -> str:

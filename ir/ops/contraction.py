@@ -181,7 +181,7 @@ def _requantize(op: Op) -> Elementwise:
 
 
 @define("onnx.QLinearConv", kind=Kind.CONTRACTION, infer=lambda op: conv_output(op, 0, 3, _zero_dtype(op, 7)))
-def qlinear_conv(op: Op) -> Iterable[Primitive]:
+def qlinear_conv(op: Op) -> tuple[Primitive, ...]:
     """An integer convolution whose sums are requantised."""
     return (convolution(op, 0, 3), _requantize(op))
 
@@ -193,7 +193,7 @@ def _zero_dtype(op: Op, index: int) -> DType:
 
 
 @define("com.microsoft.QLinearConv", kind=Kind.CONTRACTION)
-def qlinear_conv_nhwc(op: Op) -> Iterable[Primitive]:
+def qlinear_conv_nhwc(op: Op) -> tuple[Primitive, ...]:
     """QLinearConv that may have its channels last."""
     if not integer(op, "channels_last", 0):
         return qlinear_conv(op)

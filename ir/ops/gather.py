@@ -194,7 +194,7 @@ def _evaluate_one_hot(op: Op, indices: Array, depth: Array, values: Array) -> Ar
         return None
     axis = normal_axis(integer(op, "axis", -1), indices.ndim + 1)
     hot = np.expand_dims(np.mod(indices, count), axis) == np.arange(count).reshape([-1] + [1] * (indices.ndim - axis))
-    return np.where(hot, values[1], values[0]).astype(values.dtype)
+    return np.asarray(np.where(hot, values[1], values[0]), dtype=values.dtype)
 
 
 @define("onnx.OneHot", kind=Kind.GATHER, infer=_one_hot_types, evaluate=_evaluate_one_hot)

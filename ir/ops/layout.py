@@ -33,7 +33,7 @@ from .reading import (
     with_shape,
 )
 
-__all__ = ["trilu"]
+__all__: list[str] = []
 
 
 def _copy(op: Op) -> tuple[Primitive, ...]:
@@ -188,11 +188,10 @@ def _slice_types(op: Op) -> tuple[Type, ...] | None:
     starts, ends, axes, steps = _slice_bounds(op, len(x[1]))
     if axes is None:
         return with_shape(op, (UNKNOWN_DIM,) * len(x[1]))
-    shape = list(x[1])
-    for i, axis in enumerate(axes):
+    shape, unknown = list(x[1]), (UNKNOWN_DIM,) * len(axes)
+    for axis, start, end, step in zip(axes, starts or unknown, ends or unknown, steps or unknown, strict=True):
         at = normal_axis(axis, len(shape))
-        known = starts is not None and ends is not None and steps is not None
-        shape[at] = _slice_extent(shape[at], starts[i], ends[i], steps[i]) if known else UNKNOWN_DIM  # type: ignore[index]  # known
+        shape[at] = _slice_extent(shape[at], start, end, step) if isinstance(step, int) else UNKNOWN_DIM
     return with_shape(op, tuple(shape))
 
 
@@ -217,7 +216,7 @@ def _backwards(extent: int, start: int, end: int, step: int) -> int:
 def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
     if bounds:
         given = [None if item is None else [int(entry) for entry in item.reshape(-1)] for item in bounds]
-        starts, ends, axes, steps = (*given, *([None] * (4 - len(given))))
+        starts, ends, axes, steps = (given + [None] * 4)[:4]
     else:
         starts, ends = list(integers(op, "starts", ())), list(integers(op, "ends", ()))
         axes, steps = list(integers(op, "axes", range(len(starts)))), None
@@ -321,10 +320,10 @@ def _evaluate_trilu(op: Op, x: Array, k: Array | None = None) -> Array | None:
     return None if x.dtype == object else keep(x, 0 if k is None else int(k.reshape(-1)[0]))
 
 
-@define("onnx.Trilu", kind=Kind.LAYOUT, infer=same_type, evaluate=_evaluate_trilu)
-def trilu(op: Op) -> Lowering:
+@define("onnx.Trilu", "com.microsoft.Trilu", kind=Kind.LAYOUT, infer=same_type, evaluate=_evaluate_trilu)
+def trilu(op: Op) -> Iterable[Primitive]:
     """A copy of one triangle, zeros in the other."""
-    return Lowering(_copy(op))
+    return _copy(op)
 
 
 # -- fills ------------------------------------------------------------------------------------------------------------

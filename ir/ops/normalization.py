@@ -83,7 +83,7 @@ def instance_normalization(op: Op) -> Iterable[Primitive]:
 
 
 @define("onnx.GroupNormalization", "com.microsoft.GroupNorm", kind=Kind.NORMALIZATION, infer=same_type)
-def group_normalization(op: Op) -> Iterable[Primitive]:
+def group_normalization(op: Op) -> tuple[Primitive, ...]:
     """``num_groups`` groups for each image."""
     groups = dims(op, 0)[0] * integer(op, "num_groups", integer(op, "groups", 1))
     return (Normalization(groups, size(op, 0) // max(1, groups), tensor(op, 0).dtype),)

@@ -297,9 +297,9 @@ def ratio(above: Sequence[Dim], below: Sequence[Dim]) -> Dim:
 def with_shape(op: Op, shape: Shape | None, dtype: DType | None = None) -> tuple[Type, ...] | None:
     """Return one result of this shape, of operand 0's element type unless told."""
     type_ = typed(op, 0)
-    if dtype is None and type_ is None:
-        return None
-    return (TensorType(dtype or type_.dtype, shape),) if type_ or dtype else None
+    if dtype is None:
+        return None if type_ is None else (TensorType(type_.dtype, shape),)
+    return (TensorType(dtype, shape),)
 
 
 def same_type(op: Op) -> tuple[Type, ...] | None:

@@ -24,7 +24,6 @@ from .reading import (
     normal_axes,
     ranked,
     ratio,
-    same_type,
     typed,
     view,
     with_shape,
@@ -235,13 +234,5 @@ def _evaluate_size(op: Op, x: Array | None = None) -> Array | None:
 def size_of(op: Op) -> Lowering:
     """One number that the runtime has at hand; the tensor is not read."""
     return view(op)
-
-
-@define("com.microsoft.Trilu", kind=Kind.LAYOUT, infer=same_type)
-def contrib_trilu(op: Op) -> Lowering:
-    """As onnx.Trilu."""
-    from .layout import trilu
-
-    return trilu(op)
 
 

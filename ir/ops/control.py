@@ -1,0 +1,261 @@
+"""Control flow, sequences, optionals and strings.
+
+What a region computes is counted by lowering its operations; its bytes are those of the operation that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..graph import Graph, Op, Value
+from ..primitives import (
+    Conv,
+    Copy,
+    Elementwise,
+    Gather,
+    Gemm,
+    Normalization,
+    Primitive,
+    Reduction,
+    Scan,
+    Softmax,
+    Unknown,
+    Window,
+    flops,
+)
+from ..registry import Kind, Lowering, define, lowering
+from ..types import DType, OptionalType, SequenceType, Symbol, TensorType, Type
+from .reading import (
+    UNKNOWN_DIM,
+    axes_operand,
+    constant_integers,
+    constant_number,
+    elements,
+    integer,
+    integers,
+    normal_axis,
+    ranked,
+    tensor,
+    view,
+)
+
+__all__ = ["region_primitives", "repeated"]
+
+
+# -- regions ----------------------------------------------------------------------------------------------------------
+
+
+def region_primitives(region: Graph) -> tuple[Primitive, ...]:
+    """The primitives of all operations of a region."""
+    return tuple(primitive for op in region.body for primitive in lowering(op).primitives)
+
+
+def repeated(primitive: Primitive, times: int) -> Primitive:
+    """``times`` of a primitive, one after another where it tells them apart, as one primitive of as much work."""
+    match primitive:
+        case Gemm():
+            return replace(primitive, steps=primitive.steps * times)
+        case Conv():
+            return replace(primitive, batch=primitive.batch * times)
+        case Elementwise() | Copy() | Scan():
+            return replace(primitive, elements=primitive.elements * times)
+        case Reduction():
+            return replace(primitive, elements=primitive.elements * times, results=primitive.results * times)
+        case Softmax() | Gather():
+            return replace(primitive, rows=primitive.rows * times)
+        case Normalization():
+            return replace(primitive, groups=primitive.groups * times)
+        case Window():
+            return replace(primitive, results=primitive.results * times)
+        case Unknown():
+            return primitive
+
+
+def _branch_types(op: Op) -> tuple[Type, ...] | None:
+    """Results of the branches where they agree; a dimension in which they differ is open."""
+    branches = [[output.operands[0] for output in region.outputs] for region in op.regions]
+    if not branches or any(len(branch) != len(op.results) for branch in branches):
+        return None
+    return tuple(_common([value.type for value in column if value]) for column in zip(*branches, strict=True))
+
+
+def _common(types: list[Type]) -> Type:
+    first = types[0]
+    if all(other == first for other in types):
+        return first
+    tensors = [type_ for type_ in types if isinstance(type_, TensorType)]
+    if len(tensors) != len(types) or not isinstance(first, TensorType):
+        return first
+    shapes = [type_.shape for type_ in tensors if type_.shape is not None]
+    if len(shapes) != len(types) or len({len(shape) for shape in shapes}) != 1:
+        return TensorType(first.dtype, None)
+    return TensorType(
+        first.dtype, tuple(column[0] if len(set(column)) == 1 else UNKNOWN_DIM for column in zip(*shapes, strict=True))
+    )
+
+
+@define("onnx.If", kind=Kind.CONTROL, infer=_branch_types, any_type=True)
+def if_(op: Op) -> Iterable[Primitive]:
+    """The dearer branch; what is unknown in any branch stays unknown. A constant condition picks its branch."""
+    condition, branches = op.operand(0), [region_primitives(region) for region in op.regions]
+    taken = constant_number(condition)
+    if taken is not None and len(branches) == 2:
+        return branches[0 if taken else 1]
+    dearest = max(branches, key=lambda branch: sum(flops(primitive) for primitive in branch))
+    others = [primitive for branch in branches if branch is not dearest for primitive in branch]
+    return (*dearest, *(primitive for primitive in others if isinstance(primitive, Unknown)))
+
+
+def _trips(op: Op, times: int) -> tuple[Primitive, ...]:
+    return tuple(repeated(primitive, times) for primitive in region_primitives(op.regions[0])) if times else ()
+
+
+def _always_true(value: Value | None, region: Graph) -> bool:
+    """Whether a loop body's condition is a true constant, or the one that came in."""
+    while value is not None and value.op.name == "onnx.Identity":
+        value = value.op.operand(0)
+    return value is not None and (bool(constant_number(value)) or value.op in region.inputs[1:2])
+
+
+def _loop_types(op: Op) -> tuple[Type, ...] | None:
+    """Carried values keep their type where the body gives back what it took; the rest are stacked over the trips."""
+    region = op.regions[0] if op.regions else None
+    if region is None:
+        return None
+    carried = len(op.operands) - 2 - integer(op, "captures", 0)
+    made = [output.operands[0] for output in region.outputs][1:]
+    if len(made) != len(op.results) or carried < 0:
+        return None
+    trips = constant_integers(op.operand(0))
+    known = trips is not None and _always_true(region.outputs[0].operands[0], region)
+    count = max(0, trips[0]) if trips and known and trips[0] < 2**31 else UNKNOWN_DIM
+    types: list[Type] = []
+    for index, value in enumerate(made):
+        entering = op.operand(2 + index) if index < carried else None
+        leaving = value.type if value else TensorType(DType.UNKNOWN, None)
+        if entering is not None:
+            types.append(_common([leaving, entering.type]))
+        elif isinstance(leaving, TensorType) and leaving.shape is not None:
+            types.append(TensorType(leaving.dtype, (count, *leaving.shape)))
+        else:
+            types.append(leaving)
+    return tuple(types)
+
+
+@define("onnx.Loop", kind=Kind.CONTROL, infer=_loop_types, any_type=True)
+def loop(op: Op) -> Iterable[Primitive]:
+    """Trip count times the body, where the count is a constant and the body never stops early."""
+    trips, region = constant_integers(op.operand(0)), op.regions[0]
+    started = op.operand(1) is None or constant_number(op.operand(1))
+    if constant_number(op.operand(1)) == 0:
+        return ()
+    if not trips or not started or not _always_true(region.outputs[0].operands[0], region):
+        return (Unknown(f"the number of trips of {op.label!r} is known only when it runs"),)
+    return _trips(op, max(0, trips[0]))
+
+
+@define("onnx.Scan", kind=Kind.CONTROL, any_type=True)
+def scan(op: Op) -> Iterable[Primitive]:
+    """The body once for each slice of the scanned operands."""
+    scanned = integer(op, "num_scan_inputs", 1)
+    first = len(op.operands) - integer(op, "captures", 0) - scanned
+    axes = integers(op, "scan_input_axes", (0,) * scanned)
+    x = ranked(op, first)
+    trips = x[1][normal_axis(axes[0], len(x[1]))] if x else UNKNOWN_DIM
+    if isinstance(trips, Symbol):
+        return (Unknown(f"the number of trips of {op.label!r} is not known"),)
+    return _trips(op, trips)
+
+
+# -- sequences and optionals: references, until a tensor is cut or joined -------------------------------------------------
+
+
+def _element(op: Op, index: int = 0) -> Type | None:
+    value = op.operand(index)
+    return value.type.element if value is not None and isinstance(value.type, (SequenceType, OptionalType)) else None
+
+
+def _sequence_type(op: Op) -> tuple[Type, ...] | None:
+    value = op.operand(0)
+    return None if value is None else (value.type,)
+
+
+def _construct_types(op: Op) -> tuple[Type, ...] | None:
+    types = [value.type for value in op.inputs]
+    return (SequenceType(_common(types)),) if types else None
+
+
+def _at_types(op: Op) -> tuple[Type, ...] | None:
+    element = _element(op)
+    return None if element is None else (element,)
+
+
+def _references(op: Op) -> Lowering:
+    """Tensors change hands; none is copied."""
+    return view(op)
+
+
+for _infer, _names in (
+    (_construct_types, ("SequenceConstruct",)),
+    (_at_types, ("SequenceAt",)),
+    (_sequence_type, ("SequenceErase", "SequenceInsert")),
+    (lambda op: (TensorType(DType.I64, ()),), ("SequenceLength",)),
+    (lambda op: (TensorType(DType.BOOL, ()),), ("OptionalHasElement",)),
+    (lambda op: None if (value := op.operand(0)) is None else (OptionalType(value.type),), ("Optional",)),
+    (lambda op: _at_types(op) or _sequence_type(op), ("OptionalGetElement",)),
+    (None, ("SequenceEmpty",)),
+):
+    define(*(f"onnx.{name}" for name in _names), kind=Kind.VIEW, infer=_infer, any_type=True)(_references)
+
+
+def _split_types(op: Op) -> tuple[Type, ...] | None:
+    x, sizes = ranked(op, 0), axes_operand(op, "", 1, ())
+    if x is None:
+        return None
+    axis = normal_axis(integer(op, "axis", 0), len(x[1]))
+    extent = x[1][axis]
+    if op.operand(1) is None:
+        part: tuple[int, ...] = () if not integer(op, "keepdims", 1) else (1,)
+    elif sizes and (len(set(sizes)) == 1) and (len(sizes) > 1 or isinstance(extent, int) and extent % sizes[0] == 0):
+        part = sizes[:1]
+    else:
+        return (SequenceType(TensorType(x[0], (*x[1][:axis], UNKNOWN_DIM, *x[1][axis + 1 :]))),)
+    return (SequenceType(TensorType(x[0], (*x[1][:axis], *part, *x[1][axis + 1 :]))),)
+
+
+@define("onnx.SplitToSequence", kind=Kind.LAYOUT, infer=_split_types, any_type=True)
+def split_to_sequence(op: Op) -> Lowering | Iterable[Primitive]:
+    """A copy of every part."""
+    type_ = tensor(op, 0)
+    if type_.elements is None:
+        return (Unknown(f"shape of {op.operands[0]!r} is not known"),)
+    moved = type_.bytes or 0
+    return Lowering((Copy(type_.elements, type_.dtype),), {0: moved}, {0: moved})
+
+
+@define("onnx.ConcatFromSequence", kind=Kind.LAYOUT, any_type=True)
+def concat_from_sequence(op: Op) -> Lowering | Iterable[Primitive]:
+    """A copy of every part."""
+    type_ = op.results[0].type
+    if not isinstance(type_, TensorType) or not type_.static:
+        return (Unknown(f"shape of {op.results[0].name!r} is not known"),)
+    moved = type_.bytes or 0
+    return Lowering((Copy(elements(op), type_.dtype),), {0: moved}, {0: moved})
+
+
+@define("onnx.SequenceMap", kind=Kind.CONTROL, any_type=True)
+def sequence_map(op: Op) -> Iterable[Primitive]:
+    """The body once for each element of a sequence, whose length its type does not say."""
+    return (Unknown(f"the number of elements that {op.label!r} maps is known only when it runs"),)
+
+
+# -- strings: work that grows with their length, which types do not say ---------------------------------------------------
+
+
+@define("onnx.StringConcat", "onnx.StringNormalizer", "onnx.StringSplit", "onnx.RegexFullMatch", kind=Kind.SCAN, any_type=True)
+def strings(op: Op) -> Iterable[Primitive]:
+    """A pass over the operand's strings: counted as one operation each."""
+    return (Scan(op.base_name.lower(), tensor(op, 0).elements or 0, DType.STRING),)
+
+

@@ -1,0 +1,70 @@
+"""Recurrent layers: a projection of the whole sequence, then one small product after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..graph import Op
+from ..primitives import Elementwise, Gemm, Primitive
+from ..registry import Kind, define
+from ..types import Dim, TensorType, Type
+from .elementwise import activation_ops
+from .reading import dims, integer, is_constant, ranked, tensor
+
+__all__ = ["recurrence"]
+
+_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4, "DynamicQuantizeLSTM": 4}
+
+_DEFAULT_ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
+
+_ACTIVATION_USES = {"RNN": (1,), "GRU": (2, 1), "LSTM": (3, 1, 1)}
+"""How often each cell applies each of its activations (ONNX LSTM-22: f to input, output and forget gate)."""
+
+_OTHER_OPS = {"RNN": 0, "GRU": 5, "LSTM": 4}
+"""Products and sums that join the gates: LSTM f·c + i·g and o·h(c), GRU r·h, (1 - z)·n + z·h."""
+
+
+def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
+    x, r = ranked(op, 0), ranked(op, 2)
+    if x is None or r is None or len(x[1]) != 3 or len(r[1]) != 3:
+        return None
+    batch_first = integer(op, "layout", 0)
+    seq, batch = (x[1][1], x[1][0]) if batch_first else x[1][:2]
+    directions, hidden = r[1][0], integer(op, "hidden_size", 0) or r[1][2]
+    state: tuple[Dim, ...] = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
+    whole = (batch, seq, directions, hidden) if batch_first else (seq, directions, batch, hidden)
+    return (TensorType(x[0], whole), TensorType(x[0], state), TensorType(x[0], state))[: len(op.results)]
+
+
+def gate_ops(op: Op, cell: str) -> int:
+    """Operations per hidden element and step: each gate's two projections and bias added, activations, joining."""
+    given = op.attributes.get("activations")
+    names = [name for name in given if isinstance(name, str)] if isinstance(given, tuple) else []
+    used = names[: len(_DEFAULT_ACTIVATIONS[cell])] or _DEFAULT_ACTIVATIONS[cell]
+    activations = sum(activation_ops(name) * uses for name, uses in zip(used, _ACTIVATION_USES[cell], strict=True))
+    return 2 * _GATES[cell] + activations + _OTHER_OPS[cell]
+
+
+def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
+    """For each direction the input's projection, the hidden state's at every step, and the gates."""
+    seq, batch, features = dims(op, 0)
+    if integer(op, "layout", 0):
+        seq, batch = batch, seq
+    directions = dims(op, 1)[0]
+    dtype, gates = tensor(op, 0).dtype, _GATES[cell]
+    for _ in range(directions):
+        yield Gemm(seq * batch, gates * hidden, features, dtype, weight=is_constant(op, 1))
+        yield Gemm(batch, gates * hidden, hidden, dtype, weight=is_constant(op, 2), steps=seq)
+        yield Elementwise(f"{cell.lower()}_gates", seq * batch * hidden, dtype, gate_ops(op, cell))
+
+
+@define("onnx.RNN", "onnx.GRU", "onnx.LSTM", kind=Kind.RECURRENT, infer=_recurrence_types)
+def recurrent(op: Op) -> Iterable[Primitive]:
+    """Two matrix products and the gates for each direction; GRU's ``linear_before_reset`` changes no count."""
+    return recurrence(op, op.base_name, dims(op, 2)[2])
+
+
+@define("com.microsoft.DynamicQuantizeLSTM", kind=Kind.RECURRENT)
+def dynamic_quantize_lstm(op: Op) -> Iterable[Primitive]:
+    """An LSTM whose weights are integers, laid out (directions, input, gates·hidden)."""
+    return recurrence(op, "LSTM", integer(op, "hidden_size", dims(op, 2)[1]))

@@ -1,0 +1,68 @@
+"""Signal processing: Fourier transforms, windows, filter banks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import prod
+
+from ..graph import Op
+from ..onnx_types import dtype_of
+from ..primitives import Elementwise, Primitive
+from ..registry import Kind, Lowering, OpDef, add, define
+from ..types import DType, TensorType, Type
+from .reading import UNKNOWN_DIM, constant_integers, constant_number, dims, elements, integer, normal_axis, result_dims, tensor
+
+__all__: list[str] = []
+
+
+def _transform_ops(length: int) -> int:
+    """Operations per point of a fast Fourier transform of complex numbers: 5·log2(n) (Cooley and Tukey)."""
+    return 5 * max(1, (length - 1).bit_length())
+
+
+@define("onnx.DFT", kind=Kind.SCAN)
+def dft(op: Op) -> Iterable[Primitive]:
+    """One transform along ``axis`` for each position of the other axes."""
+    x, y = dims(op, 0), result_dims(op)
+    axis_operand = constant_integers(op.operand(2))
+    axis = normal_axis(axis_operand[0] if axis_operand else integer(op, "axis", -2 if op.operand(2) is None else 1), len(x))
+    length = max(x[axis], y[axis])
+    points = prod(dim for i, dim in enumerate(x[:-1]) if i != axis) * length
+    return (Elementwise("fft", points, tensor(op, 0).dtype, _transform_ops(length)),)
+
+
+@define("onnx.STFT", kind=Kind.SCAN)
+def stft(op: Op) -> Iterable[Primitive]:
+    """A windowed transform for each frame."""
+    batch, frames, bins = result_dims(op)[:3]
+    given = constant_integers(op.operand(3))
+    window = dims(op, 2)[0] if op.operand(2) is not None else None
+    length = given[0] if given else window or (2 * (bins - 1) if integer(op, "onesided", 1) else bins)
+    dtype = tensor(op, 0).dtype
+    points = batch * frames * length
+    windowed = (Elementwise("mul", points, dtype),) if window else ()
+    return (*windowed, Elementwise("fft", points, dtype, _transform_ops(length)))
+
+
+def _window_types(op: Op) -> tuple[Type, ...] | None:
+    length = constant_number(op.operand(0))
+    dtype = dtype_of(integer(op, "output_datatype", 1))
+    return (TensorType(dtype, (UNKNOWN_DIM if length is None else int(length),)),)
+
+
+def _window(function: str, per_element: int) -> Callable[[Op], Iterable[Primitive]]:
+    return lambda op: (Elementwise(function, elements(op), DType.F32, per_element),)
+
+
+# A scaled angle (2), a cosine and its product and difference (3); Blackman's has two of them.
+for _name, _per_element in (("HannWindow", 5), ("HammingWindow", 5), ("BlackmanWindow", 9)):
+    _doc = f"{_per_element} operations per element."
+    add(OpDef(f"onnx.{_name}", Kind.ELEMENTWISE, _window(_name.lower(), _per_element), _window_types, None, _doc))
+
+
+@define("onnx.MelWeightMatrix", kind=Kind.ELEMENTWISE)
+def mel_weight_matrix(op: Op) -> Lowering:
+    """Two slopes and their minimum for each bin and band: about five operations."""
+    type_ = op.results[0].type
+    dtype = type_.dtype if isinstance(type_, TensorType) else DType.F32
+    return Lowering((Elementwise("mel", elements(op), dtype, 5),))

@@ -1,0 +1,183 @@
+"""Kernels to the rows of a table: identical ones grouped, or summed by kind, pattern or module."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ...passes.report import KernelReport, Report
+from ..units import shape
+
+__all__ = ["Row", "aggregated", "kernel_rows", "labels", "module_of", "with_shares"]
+
+_DIGITS = re.compile(r"([0-9]+)")
+_SEVERAL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. What can be added up is added up over its ``count`` kernels."""
+
+    name: str
+    pattern: str
+    count: int
+    output: str
+    macs: int
+    flops: int
+    bytes: int
+    seconds: float | None
+    joules: float | None
+    bound: str
+    evidence: str
+    exact: bool
+    unit: str = ""
+    memory: str = ""
+    depth: int = 0
+    share: float | None = None
+    cumulative: float | None = None
+
+    @property
+    def intensity(self) -> float | None:
+        """Arithmetic intensity in FLOP per byte."""
+        return self.flops / self.bytes if self.bytes else None
+
+    @property
+    def seconds_each(self) -> float | None:
+        """Time of one kernel of the row."""
+        return None if self.seconds is None else self.seconds / self.count
+
+    @property
+    def cost(self) -> tuple[float, int, int]:
+        """What rows are compared by: time, then FLOPs, then bytes."""
+        return (self.seconds or 0.0, self.flops, self.bytes)
+
+
+def labels(kernels: Sequence[KernelReport]) -> list[str]:
+    """What to call each kernel: its module path where that names just this one, else with the operation's own name."""
+    taken = Counter(kernel.module for kernel in kernels)
+    return [_label(kernel, taken[kernel.module] == 1) for kernel in kernels]
+
+
+def _label(kernel: KernelReport, alone: bool) -> str:
+    if not kernel.module:
+        return kernel.name
+    if alone:
+        return kernel.module
+    return kernel.name if kernel.name.startswith("/") else f"{kernel.module}/{kernel.name}"
+
+
+def kernel_rows(report: Report, grouped: bool) -> list[Row]:
+    """A row for each kernel in graph order; ``grouped`` puts identical ones of repeated blocks into one row."""
+    named = list(zip(labels(report.kernels), report.kernels, strict=True))
+    if not grouped:
+        return [_row(name, [kernel]) for name, kernel in named]
+    groups: dict[object, list[tuple[str, KernelReport]]] = {}
+    for name, kernel in named:
+        groups.setdefault(_likeness(name, kernel), []).append((name, kernel))
+    return [_row(_common([name for name, _ in group]), [kernel for _, kernel in group]) for group in groups.values()]
+
+
+def _likeness(name: str, kernel: KernelReport) -> object:
+    """Kernels of one row have this in common: the name but for its numbers, and all that the row shows."""
+    template = _DIGITS.sub(_SEVERAL, name)
+    work = (kernel.macs, kernel.flops, kernel.bytes, bool(kernel.unknown))
+    return (template, kernel.pattern, kernel.output, kernel.dtype, work, kernel.bound, kernel.confidence)
+
+
+def _common(names: Sequence[str]) -> str:
+    """``layer4.*.conv2`` of ``layer4.1.conv2`` and ``layer4.2.conv2``: numbers that differ become a star."""
+    pieces = [_DIGITS.split(name) for name in names]
+    return "".join(column[0] if len(set(column)) == 1 else _SEVERAL for column in zip(*pieces, strict=True))
+
+
+def _row(name: str, kernels: Sequence[KernelReport]) -> Row:
+    return Row(
+        name=name,
+        pattern=_same(kernel.pattern for kernel in kernels),
+        count=len(kernels),
+        output=_same(shape(kernel.output) for kernel in kernels),
+        macs=sum(kernel.macs for kernel in kernels),
+        flops=sum(kernel.flops for kernel in kernels),
+        bytes=sum(kernel.bytes for kernel in kernels),
+        seconds=_sum(kernel.seconds for kernel in kernels),
+        joules=_sum(kernel.joules for kernel in kernels),
+        bound=_prevailing(kernels, lambda kernel: kernel.bound),
+        evidence=_prevailing(kernels, lambda kernel: kernel.confidence),
+        exact=not any(kernel.unknown for kernel in kernels),
+        unit=_prevailing(kernels, lambda kernel: kernel.unit),
+        memory=_prevailing(kernels, lambda kernel: kernel.memory),
+    )
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _same(words: Iterable[str]) -> str:
+    """The one word that all share, else nothing."""
+    distinct = dict.fromkeys(words)
+    return next(iter(distinct)) if len(distinct) == 1 else ""
+
+
+def _prevailing(kernels: Sequence[KernelReport], word: Callable[[KernelReport], str]) -> str:
+    """The word on which most of the time stands."""
+    weights: Counter[str] = Counter()
+    for kernel in kernels:
+        weights[word(kernel)] += kernel.seconds or 0.0  # type: ignore[assignment]  # a Counter of seconds
+    return weights.most_common(1)[0][0] if weights else ""
+
+
+def aggregated(report: Report, by: str) -> list[Row]:
+    """A row for each kind or pattern, or the tree of modules in graph order with each branch's sum."""
+    if by == "module":
+        return _module_rows(report)
+    groups: dict[str, list[KernelReport]] = {}
+    for kernel in report.kernels:
+        groups.setdefault(kernel.kind if by == "kind" else kernel.pattern, []).append(kernel)
+    return [_row(name, kernels) for name, kernels in groups.items()]
+
+
+def module_of(kernel: KernelReport) -> tuple[str, ...]:
+    """The path of modules that a kernel belongs to; from an operation's own path where there is no other."""
+    if kernel.module:
+        return tuple(kernel.module.split("."))
+    parts: list[str] = []
+    for part in kernel.name.strip("/").split("/")[:-1]:
+        parts.append(part.removeprefix(f"{parts[-1]}.") if parts else part)
+    return tuple(parts)
+
+
+def _module_rows(report: Report) -> list[Row]:
+    tree: dict[tuple[str, ...], list[KernelReport]] = {}
+    for kernel in report.kernels:
+        path = module_of(kernel)
+        for depth in range(1, len(path) + 1):
+            tree.setdefault(path[:depth], []).append(kernel)
+        if not path:
+            tree.setdefault(("(no module)",), []).append(kernel)
+    return [
+        replace(_row(path[-1], kernels), depth=len(path) - 1)
+        for path, kernels in sorted(tree.items(), key=lambda item: _place(item[0], tree))
+    ]
+
+
+def _place(path: tuple[str, ...], tree: dict[tuple[str, ...], list[KernelReport]]) -> tuple[int, ...]:
+    """Where a branch stands: after what comes first in the graph, each branch before its twigs."""
+    return tuple(tree[path[:depth]][0].index for depth in range(1, len(path) + 1))
+
+
+def with_shares(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their share of the whole and the running sum, by time, or by FLOPs where no time is known."""
+    timed = any(row.seconds is not None for row in rows)
+    weights = [(row.seconds or 0.0) if timed else float(row.flops) for row in rows]
+    whole = sum(weight for weight, row in zip(weights, rows, strict=True) if row.depth == 0)
+    shared: list[Row] = []
+    running = 0.0
+    for row, weight in zip(rows, weights, strict=True):
+        share = weight / whole if whole else None
+        running += (share or 0.0) if row.depth == 0 else 0.0
+        shared.append(replace(row, share=share, cumulative=running if whole else None))
+    return shared

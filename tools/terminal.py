@@ -1,0 +1,62 @@
+"""What the output goes to: whether it takes colour, how wide it is, and messages on standard error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+__all__ = ["PIPED_WIDTH", "Messages", "takes_color", "width_of"]
+
+PIPED_WIDTH = 120
+_STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "help": "\x1b[1;36m", "note": "\x1b[1;34m"}
+_RESET = "\x1b[0m"
+
+
+def takes_color(stream: TextIO, mode: str) -> bool:
+    """Whether to write colour to ``stream``: ``always``, ``never``, or ``auto``, which asks the stream and NO_COLOR."""
+    if mode != "auto":
+        return mode == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: TextIO, asked: int | None) -> int:
+    """Columns to fill: those asked for, else the terminal's, else 120."""
+    if asked:
+        return asked
+    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if stream.isatty() else PIPED_WIDTH
+
+
+class Messages:
+    """Errors, warnings and notes on standard error. ``level`` is 0 for quiet, 1 for normal, 2 for verbose."""
+
+    def __init__(self, level: int = 1, color: bool = False) -> None:
+        self.level = level
+        self._color = color
+
+    def error(self, text: str, help: str = "") -> None:
+        """Say what is wrong, and the way out."""
+        self._write("error", text)
+        if help:
+            self._write("help", help)
+
+    def warning(self, text: str) -> None:
+        """Say what the user should know, unless they asked for quiet."""
+        if self.level > 0:
+            self._write("warning", text)
+
+    def note(self, text: str) -> None:
+        """Say what only who asks for more wants to know."""
+        if self.level > 1:
+            self._write("note", text)
+
+    def plain(self, text: str) -> None:
+        """Write what was asked for by an option of its own: printed IR, timings, statistics."""
+        sys.stderr.write(text if text.endswith("\n") else text + "\n")
+
+    def _write(self, kind: str, text: str) -> None:
+        head = f"{_STYLES[kind]}{kind}:{_RESET}" if self._color else f"{kind}:"
+        sys.stderr.write(f"{head} {text}\n")
