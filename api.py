@@ -9,7 +9,8 @@ from .ir import DType, Graph
 from .passes.base import Context
 from .passes.manager import PassManager, parse_passes
 from .passes.plugins import load_entry_points
-from .passes.report import Report, build
+from .passes.report import Report
+from .passes.reporting import build_report
 from .passes.reproducer import precision_named
 from .targets import Target, load_target
 
@@ -58,5 +59,6 @@ def run(
         strict,
     )
     subject = graph if in_place else graph.clone()
+    source_ops = len(subject.body)
     manager.run(subject, context)
-    return build(subject, context, pipeline=str(manager.pipeline))
+    return build_report(subject, context, source_ops, str(manager.pipeline))

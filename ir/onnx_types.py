@@ -123,19 +123,24 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
     that onnx finds wrong.
     """
     import onnx
+    import onnx.checker
     import onnx.shape_inference
 
     domain = "" if op.dialect == "onnx" else op.dialect
     if op.regions or not onnx.defs.has(op.base_name, domain):
         return None
     try:
-        newest = opset is None or domain
-        schema = onnx.defs.get_schema(op.base_name, domain) if newest else onnx.defs.get_schema(op.base_name, opset, domain)
+        if opset is None or domain:
+            schema = onnx.defs.get_schema(op.base_name, domain)
+        else:
+            schema = onnx.defs.get_schema(op.base_name, opset, domain)
     except onnx.defs.SchemaError:
         return None
     names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
     types = {name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None}
     known = {name: type_ for name, type_ in types.items() if type_ is not None}
+    if len(known) < len(types):
+        return None
     constants = {
         name: proto
         for name, value in zip(names, op.operands, strict=True)
@@ -150,7 +155,7 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
         inferred = onnx.shape_inference.infer_node_outputs(
             schema, node, known, constants, opset_imports=[onnx.helper.make_opsetid(domain, schema.since_version)]
         )
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, TypeError, ValueError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, TypeError, ValueError, RuntimeError):
         return None
     if not inferred:
         return None
@@ -160,12 +165,17 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
 def _attribute(name: str, attribute: Attribute, kind: onnx.defs.OpSchema.AttrType) -> onnx.AttributeProto:
     import onnx
 
+    kinds, proto = onnx.defs.OpSchema.AttrType, onnx.AttributeProto
     if isinstance(attribute, Dense):
         return onnx.helper.make_attribute(name, _tensor(attribute, name))
-    if isinstance(attribute, TensorType):
+    if isinstance(attribute, TensorType) and kind == kinds.INT:
         return onnx.helper.make_attribute(name, number_of(attribute.dtype))
-    number = int(kind.value)
-    return onnx.helper.make_attribute(name, attribute, attr_type=number)
+    if attribute == ():
+        empty = {kinds.FLOATS: proto.FLOATS, kinds.STRINGS: proto.STRINGS}.get(kind, proto.INTS)
+        return onnx.helper.make_attribute(name, (), attr_type=empty)
+    if kind == kinds.FLOAT and isinstance(attribute, int):
+        return onnx.helper.make_attribute(name, float(attribute))
+    return onnx.helper.make_attribute(name, attribute)
 
 
 def _constant(value: Value, name: str) -> onnx.TensorProto | None:
@@ -181,4 +191,4 @@ def _constant(value: Value, name: str) -> onnx.TensorProto | None:
 def _tensor(dense: Dense, name: str) -> onnx.TensorProto:
     import onnx
 
-    return onnx.helper.make_tensor(name, number_of(dense.type.dtype), dense.type.dims, list(dense.values))
+    return onnx.helper.make_tensor(name, number_of(dense.type.dtype), dense.type.dims, dense.values)

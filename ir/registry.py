@@ -59,6 +59,7 @@ class Lowering:
 Lower = Callable[[Op], "Iterable[Primitive] | Lowering"]
 Infer = Callable[[Op], "Sequence[Type] | None"]
 Evaluate = Callable[..., Any]
+Enter = Callable[[Op], "Sequence[Sequence[Type | None]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class OpDef:
     """All that is known of one operator. ``lower`` is ``None`` where its work cannot be counted.
 
     ``any_type`` says that ``lower`` looks at the types itself: operands and results may be sequences, optionals or of
-    open shape.
+    open shape. ``enter`` says of which types the inputs of each region are, where they are not the operands' own.
     """
 
     name: str
@@ -76,6 +77,7 @@ class OpDef:
     evaluate: Evaluate | None = None
     doc: str = ""
     any_type: bool = False
+    enter: Enter | None = None
 
 
 MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)
@@ -85,7 +87,12 @@ _DEFINITIONS: dict[str, OpDef] = {}
 
 
 def define(
-    *names: str, kind: Kind, infer: Infer | None = None, evaluate: Evaluate | None = None, any_type: bool = False
+    *names: str,
+    kind: Kind,
+    infer: Infer | None = None,
+    evaluate: Evaluate | None = None,
+    any_type: bool = False,
+    enter: Enter | None = None,
 ) -> Callable[[Lower], Lower]:
     """Register the decorated function as the lowering of the operators ``names``.
 
@@ -95,6 +102,7 @@ def define(
         infer: result types from an operation whose operand types are known; ``None`` where it cannot say.
         evaluate: results from an operation and its operands as numpy arrays (whose elements may be symbols).
         any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of static shape.
+        enter: the types of each region's inputs, from an operation with regions; ``None`` for one that stays open.
 
     Raises:
         ValueError: an operator of this name is registered already.
@@ -102,7 +110,7 @@ def define(
 
     def register(lower: Lower) -> Lower:
         for name in names:
-            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip(), any_type))
+            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip(), any_type, enter))
         return lower
 
     return register

@@ -39,8 +39,8 @@ def _stays_blocked(op: Op, blocked: set[Value], block: int) -> bool:
     if op.name in _SAME_LAYOUT:
         return operands[0] in blocked
     if op.name in _SUMS:
-        shapes = {value.type for value in operands}
-        return len(shapes) == 1 and all(value in blocked for value in operands)
+        moving = [value for value in operands if not value.is_constant]
+        return len({value.type for value in moving}) == 1 and all(value in blocked for value in moving)
     if op.name == "onnx.Resize":
         return operands[0] in blocked and op.attributes.get("mode", "nearest") == "nearest"
     if op.name == "onnx.Concat":

@@ -5,6 +5,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``fold_constants: true`` — what reads only constants is computed when the model is loaded;
 - ``drop: [Identity, …]`` — no-ops that vanish;
 - ``merge_equal: true`` — common subexpressions;
+- ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
@@ -27,6 +28,7 @@ from .blocked_layout import blocked_values
 from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
+from .siblings import split_siblings
 from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
 from .transposes import push_transposes
 
@@ -126,6 +128,8 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return lambda state: state.context.count(f"fuse: {where}", merge_equal(state.graph))
     if rule.get("push_transposes"):
         return lambda state: state.context.count(f"fuse: {where}", push_transposes(state.graph))
+    if rule.get("split_siblings"):
+        return lambda state: state.context.count(f"fuse: {where}", split_siblings(state.graph))
     if "drop" in rule:
         names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
         return lambda state: state.context.count(f"fuse: {where}", drop_no_ops(state.graph, names))
@@ -133,7 +137,7 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return lambda state: setattr(state, "blocked", blocked_values(state.graph, int(rule["blocked_layout"]["block"])))
     if "chain" in rule:
         return _chain_step(rule["chain"], where)
-    raise PatternError(f"a rule has no step among match, chain, fold_constants, drop, merge_equal, push_transposes, blocked_layout: {rule}")
+    raise PatternError(f"a rule has no step among match, chain, fold_constants, drop, merge_equal, split_siblings, push_transposes, blocked_layout: {rule}")
 
 
 # -- match ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Moves transposes towards the outputs until they meet and cancel, as layout-aware runtimes do.
 
 An elementwise operation whose operands are all transposed alike runs on the untransposed ones, and one transpose follows
-it. Two transposes in a row become one, or none. A transpose that only moves dimensions of extent 1 is a view.
+it; the same for a split or a squeeze of a transposed value. Two transposes in a row become one, or none.
 Source of the behaviour: onnxruntime ``core/optimizer/transpose_optimization``.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import CONSTANT, DType, Dense, Graph, Kind, Op, TensorType, Value, kind_of
+from ..ir import CONSTANT, DType, Dense, Graph, Kind, Op, TensorType, Type, Value, kind_of
 
 __all__ = ["push_transposes"]
 
 TRANSPOSE = "onnx.Transpose"
 Permutation = tuple[int, ...]
+
+_ALONG_AN_AXIS = frozenset({"onnx.Split", "onnx.Squeeze"})
 
 
 def push_transposes(graph: Graph) -> int:
@@ -25,11 +27,13 @@ def push_transposes(graph: Graph) -> int:
             continue
         if op.name == TRANSPOSE:
             changed += _merge_with_producer(graph, op)
+        elif op.name in _ALONG_AN_AXIS:
+            changed += _push_along_axis(graph, op)
         elif kind_of(op) is Kind.ELEMENTWISE and len(op.results) == 1 and not op.regions:
             changed += _push(graph, op)
-    for op in graph.body:
-        if op.name == TRANSPOSE and (not graph.users(op) or _moves_nothing(op)):
-            changed += _as_view(graph, op)
+    for op in reversed(graph.body):
+        if op.name == TRANSPOSE and not graph.users(op):
+            graph.erase(op)
     return changed
 
 
@@ -43,8 +47,14 @@ def permutation(op: Op) -> Permutation:
 
 
 def _merge_with_producer(graph: Graph, op: Op) -> bool:
+    """``T(T(x))`` becomes one transpose or none; a reshape between them may add or drop dimensions of extent 1."""
     source = op.operand(0)
-    if source is None or source.op.name != TRANSPOSE:
+    if source is None:
+        return False
+    if source.op.name == "onnx.Reshape" and len(graph.users(source.op)) == 1:
+        moved = _before_reshape(graph, source.op)
+        source = moved if moved is not None else source
+    if source.op.name != TRANSPOSE:
         return False
     origin = source.op.operand(0)
     inner, outer = permutation(source.op), permutation(op)
@@ -54,16 +64,104 @@ def _merge_with_producer(graph: Graph, op: Op) -> bool:
     if combined == tuple(range(len(combined))):
         graph.replace(op, [origin])
     else:
-        result = (op.result.name, op.result.type)
-        merged = graph.add(TRANSPOSE, [origin], [result], {"perm": combined}, loc=op.loc, before=op)
-        name = op.result.name
-        graph.replace(op, [merged.result])
-        graph.rename(merged.result, name)
+        _replace(graph, op, graph.add(TRANSPOSE, [origin], [_result(op)], {"perm": combined}, loc=op.loc, before=op))
     return True
 
 
+def _before_reshape(graph: Graph, reshape: Op) -> Value | None:
+    """``Reshape(T(x))`` that only adds or drops unit dimensions, as ``T(Reshape(x))``; the new value, if it is one."""
+    source, type = reshape.operand(0), reshape.result.type
+    if source is None or source.op.name != TRANSPOSE or not isinstance(type, TensorType) or not type.static:
+        return None
+    origin = source.op.operand(0)
+    if origin is None or not isinstance(origin.type, TensorType) or not origin.type.static:
+        return None
+    perm, before, after = permutation(source.op), origin.type.dims, type.dims
+    moved = [axis for axis in perm if before[axis] != 1]
+    wide = [axis for axis, extent in enumerate(after) if extent != 1]
+    if [before[axis] for axis in moved] != [after[axis] for axis in wide]:
+        return None
+    unit = [axis for axis, extent in enumerate(after) if extent == 1]
+    placed = [*unit, *(wide[moved.index(axis)] for axis in sorted(moved))]
+    shape = tuple(after[axis] for axis in placed)
+    name, loc = reshape.result.name, reshape.loc
+    extents = Dense.of(DType.I64, (len(shape),), shape)
+    constant = graph.add(CONSTANT, [], [(f"{name}.shape", extents.type)], {"value": extents}, loc=loc, before=reshape)
+    view = graph.add(
+        reshape.name, [origin, constant.result], [(f"{name}.view", TensorType(type.dtype, shape))], loc=loc, before=reshape
+    )
+    order = tuple(placed.index(axis) for axis in range(len(after)))
+    turned = graph.add(TRANSPOSE, [view.result], [(name, type)], {"perm": order}, loc=source.op.loc, before=reshape)
+    graph.replace(reshape, [turned.result])
+    graph.rename(turned.result, name)
+    return turned.result
+
+
+def _result(op: Op) -> tuple[str, Type]:
+    return op.result.name, op.result.type
+
+
+def _replace(graph: Graph, op: Op, new: Op) -> None:
+    """Put ``new``, with one result each, in the place of ``op`` and under its results' names."""
+    names = [value.name for value in op.results]
+    graph.replace(op, list(new.results))
+    for value, name in zip(new.results, names, strict=True):
+        graph.rename(value, name)
+
+
+def _push_along_axis(graph: Graph, op: Op) -> bool:
+    """``Split(T(x))`` and ``Squeeze(T(x))`` become transposes of the pieces of ``x``."""
+    source = op.operand(0)
+    if source is None or source.op.name != TRANSPOSE or len(graph.users(source.op)) > 1:
+        return False
+    origin, perm = source.op.operand(0), permutation(source.op)
+    if origin is None or any(not isinstance(v.type, TensorType) or not v.type.static for v in op.results):
+        return False
+    if op.name == "onnx.Split":
+        axis = op.attributes.get("axis", 0)
+        return isinstance(axis, int) and _push_split(graph, op, origin, perm, axis % len(perm))
+    axes = op.operands[1].constant if len(op.operands) > 1 and op.operands[1] is not None else None
+    if axes is None:
+        return False
+    dropped = [int(axis) % len(perm) for axis in axes.values]
+    return _push_squeeze(graph, op, origin, perm, dropped)
+
+
+def _push_split(graph: Graph, op: Op, origin: Value, perm: Permutation, axis: int) -> bool:
+    pieces = [(f"{v.name}.untransposed", _untransposed_type(v.type, perm)) for v in op.results]
+    attributes = {**op.attributes, "axis": perm[axis]}
+    split = graph.add(op.name, [origin, *op.operands[1:]], pieces, attributes, loc=op.loc, before=op)
+    turned = [
+        graph.add(TRANSPOSE, [piece], [(value.name, value.type)], {"perm": perm}, loc=op.loc, before=op).result
+        for piece, value in zip(split.results, op.results, strict=True)
+    ]
+    names = [value.name for value in op.results]
+    graph.replace(op, turned)
+    for value, name in zip(turned, names, strict=True):
+        graph.rename(value, name)
+    return True
+
+
+def _push_squeeze(graph: Graph, op: Op, origin: Value, perm: Permutation, dropped: Sequence[int]) -> bool:
+    gone = {perm[axis] for axis in dropped}
+    kept = [axis for axis in range(len(perm)) if axis not in gone]
+    order = tuple(kept.index(perm[axis]) for axis in range(len(perm)) if axis not in dropped)
+    type, name = op.result.type, op.result.name
+    axes = Dense.of(DType.I64, (len(gone),), sorted(gone))
+    constant = graph.add(CONSTANT, [], [(f"{name}.axes", axes.type)], {"value": axes}, loc=op.loc, before=op)
+    piece = (f"{name}.untransposed", _untransposed_type(type, order))
+    view = graph.add(op.name, [origin, constant.result], [piece], op.attributes, loc=op.loc, before=op)
+    _replace(graph, op, graph.add(TRANSPOSE, [view.result], [_result(op)], {"perm": order}, loc=op.loc, before=op))
+    return True
+
+
+def _untransposed_type(type: Type, perm: Permutation) -> Type:
+    assert isinstance(type, TensorType)
+    return TensorType(type.dtype, tuple(type.dims[perm.index(axis)] for axis in range(len(perm))))
+
+
 def _push(graph: Graph, op: Op) -> bool:
-    """``op(T(a), T(b), c)`` becomes ``T(op(a, b, T⁻¹(c)))`` for constant ``c``."""
+    """``op(T(a), T(b), c)`` becomes ``T(op(a, b, T⁻¹(c)))`` for constant ``c``, where that takes a transpose away."""
     moving = [value for value in op.inputs if not value.is_constant]
     if not moving or any(value.op.name != TRANSPOSE for value in moving):
         return False
@@ -72,18 +170,22 @@ def _push(graph: Graph, op: Op) -> bool:
     if len(perms) != 1 or not isinstance(type, TensorType) or not type.static or type.rank is None:
         return False
     perm = perms.pop()
-    if len(perm) != type.rank or any(value.op.operand(0) is None for value in moving):
+    shaped = [value for value in op.inputs if value.bytes != _element_bytes(value)]
+    if len(shaped) < 2 or len(perm) != type.rank or any(value.op.operand(0) is None for value in moving):
+        return False
+    if all(len(graph.users(value.op)) > 1 for value in moving):
         return False
     operands = [_untransposed(graph, value, perm, op) if value is not None else None for value in op.operands]
-    shape = tuple(type.dims[perm.index(axis)] for axis in range(len(perm)))
-    name = op.result.name
-    plain = graph.add(
-        op.name, operands, [(f"{name}.untransposed", TensorType(type.dtype, shape))], op.attributes, loc=op.loc, before=op
-    )
-    moved = graph.add(TRANSPOSE, [plain.result], [(name, type)], {"perm": perm}, loc=moving[0].op.loc, before=op)
-    graph.replace(op, [moved.result])
-    graph.rename(moved.result, name)
+    result = (f"{op.result.name}.untransposed", _untransposed_type(type, perm))
+    plain = graph.add(op.name, operands, [result], op.attributes, loc=op.loc, before=op)
+    loc = moving[0].op.loc
+    _replace(graph, op, graph.add(TRANSPOSE, [plain.result], [_result(op)], {"perm": perm}, loc=loc, before=op))
     return True
+
+
+def _element_bytes(value: Value) -> int | None:
+    """Bytes of one element: a value of this size is a scalar, whatever its rank."""
+    return (value.type.dtype.bits + 7) // 8 if isinstance(value.type, TensorType) else None
 
 
 def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value | None:
@@ -97,29 +199,3 @@ def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> 
         return value
     result = (f"{value.name}.untransposed", TensorType(value.type.dtype, shape))
     return graph.add(CONSTANT, [], [result], loc=value.op.loc, before=before).result
-
-
-def _moves_nothing(op: Op) -> bool:
-    """Whether only dimensions of extent 1 change places."""
-    source = op.operand(0)
-    if source is None or not isinstance(source.type, TensorType) or not source.type.static:
-        return False
-    return _ascending([axis for axis in permutation(op) if source.type.dims[axis] != 1])
-
-
-def _ascending(axes: Sequence[int]) -> bool:
-    return all(a < b for a, b in zip(axes, axes[1:], strict=False))
-
-
-def _as_view(graph: Graph, op: Op) -> bool:
-    if not graph.users(op):
-        graph.erase(op)
-        return True
-    type, name = op.result.type, op.result.name
-    assert isinstance(type, TensorType)
-    extents = Dense.of(DType.I64, (len(type.dims),), type.dims)
-    shape = graph.add(CONSTANT, [], [(f"{name}.shape", extents.type)], {"value": extents}, loc=op.loc, before=op)
-    view = graph.add("onnx.Reshape", [op.operands[0], shape.result], [(name, type)], loc=op.loc, before=op)
-    graph.replace(op, [view.result])
-    graph.rename(view.result, name)
-    return True

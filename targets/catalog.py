@@ -94,7 +94,7 @@ def open_file(path: Path) -> Document:
     schema = root.value.get("schema")
     if schema is None:
         raise TargetError('"schema" is missing: begin the file with `schema: 1`', root.where)
-    if schema.to_python() != 1:
+    if schema.value != "1":
         raise TargetError(f'this version reads schema 1, not "{schema.value}"', schema.where, "schema")
     return document
 

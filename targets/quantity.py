@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 
 __all__ = ["DIMENSIONS", "Dimension", "Quantity", "QuantityError", "format_quantity", "parse_quantity"]
@@ -129,8 +130,13 @@ def _exact(value: float, scale: float) -> str:
     for digits in range(1, 18):
         text = f"{value / scale:.{digits}g}"
         if float(text) * scale == value:
-            return text
+            return _without_exponent(text)
     return repr(value / scale)
+
+
+def _without_exponent(text: str) -> str:
+    """`4.8e+02` as `480`, unless that would be long."""
+    return format(Decimal(text), "f") if 1e-6 < float(text) < 1e15 else text
 
 
 def format_si(value: float, unit: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graphs.targets import TargetError, load_target
+from graphs.targets import load_target
 from graphs.targets.machine import Cache, read_machine
 
 SERVER = "fpu sse2 avx avx2 fma avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
@@ -202,14 +202,48 @@ def test_a_system_that_says_little_or_nonsense_still_is_a_target(system, cpuinfo
     system.write("proc/meminfo", "MemTotal: much")
     system.write("sys/devices/system/cpu/cpu0/cache/index0/size", "much")
     system.write("sys/fs/cgroup/cpu.max", "0 0")
-    try:
-        device = system.load()
-    except TargetError as error:  # an architecture that the template has no row for
-        assert "say how fast it is" in str(error)
-        return
+    device = system.load()
     assert device.units[0].count.value == 1
     assert device.memory("dram").size_origin.assumed
     assert device.units[0].origin("fp32").assumed
+
+
+def test_an_architecture_that_nobody_described_is_a_scalar_machine(system, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    system.write("proc/cpuinfo", "processor\t: 0\nisa\t: rv64imafdc")
+    device = system.load()
+    assert peak(device, "fp32") == 2 * 2.5e9
+    assert device.units[0].origin("fp32").assumed
+    assert "instruction sets are assumed: the system shows none" in device.notes
+
+
+def test_a_system_without_proc_is_described_by_what_python_knows(system, monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    monkeypatch.setattr("platform.processor", lambda: "Intel64 Family 6")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    device = system.load()
+    assert device.title == "Intel64 Family 6"
+    assert peak(device, "fp32") == 4 * 32 * 2.5e9
+    assert [memory.name for memory in device.memories] == ["l1", "l2", "dram"]
+    assert device.memory("l2").size == 4 * 2**20
+
+
+def test_macos_is_asked_by_sysctl(system, monkeypatch):
+    answers = {
+        "machdep.cpu.brand_string": "Apple M2", "hw.perflevel0.physicalcpu": "4", "hw.physicalcpu": "8",
+        "hw.memsize": str(16 * GIB), "hw.perflevel0.l1dcachesize": "131072", "hw.perflevel0.l2cachesize": "16777216",
+    }  # fmt: skip
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("graphs.targets.machine._sysctl", lambda name: answers.get(name, ""))
+    device = system.load()
+    assert device.title == "Apple M2"
+    assert device.units[0].count.value == 4
+    assert device.units[0].clock.assumed
+    assert device.memory("l2").size == 16 * 2**20
+    assert device.memory("dram").size == 16 * GIB
+    assert peak(device, "int8") == 4 * 64 * 2.5e9
 
 
 def test_this_machine_is_a_target():

@@ -78,7 +78,32 @@ def _onnx_heads(op: Op) -> Heads:
     return Heads(q[0], heads, kv_heads, q[1], past + k[1], q[2] // heads, v[2] // kv_heads, dtype)
 
 
-@define("onnx.Attention", "ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION)
+def _attention_types(op: Op) -> tuple[Type, ...] | None:
+    """Result, present key and value, and the scores, laid out as query, key and value are."""
+    q, k, v, past = (ranked(op, index) for index in (0, 1, 2, 4))
+    if q is None or k is None or v is None or not len(q[1]) == len(k[1]) == len(v[1]) in (3, 4):
+        return None
+    heads, kv_heads = integer(op, "q_num_heads", 1), integer(op, "kv_num_heads", 1)
+    if len(q[1]) == 4:
+        query, key, value = q[1], k[1], v[1]
+    else:
+        query, key, value = (
+            (shape[0], count, shape[1], ratio((shape[2],), (count,)))
+            for shape, count in ((q[1], heads), (k[1], kv_heads), (v[1], kv_heads))
+        )
+    before: Dim = past[1][2] if past else 0
+    total = before + key[2] if isinstance(before, int) and isinstance(key[2], int) else key[2] if not past else UNKNOWN_DIM
+    width = value[3] if isinstance(value[3], int) else UNKNOWN_DIM
+    result = (*query[:3], width) if len(q[1]) == 4 else (*q[1][:2], width * heads if isinstance(width, int) else width)
+    return (
+        TensorType(q[0], result),
+        TensorType(k[0], (*key[:2], total, key[3])),
+        TensorType(v[0], (*value[:2], total, value[3])),
+        TensorType(q[0], (*query[:3], total)),
+    )[: len(op.results)]
+
+
+@define("onnx.Attention", "ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types)
 def attention(op: Op) -> Iterable[Primitive]:
     """Attention with an optional mask, causal mask and cache (ONNX Attention-23)."""
     heads = _onnx_heads(op)

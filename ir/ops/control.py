@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..graph import Graph, Op, Value
+from ..onnx_types import dtype_of
 from ..primitives import (
     Conv,
     Copy,
@@ -25,7 +26,7 @@ from ..primitives import (
     flops,
 )
 from ..registry import Kind, Lowering, define, lowering
-from ..types import DType, OptionalType, SequenceType, Symbol, TensorType, Type
+from ..types import Dim, DType, OptionalType, SequenceType, Symbol, TensorType, Type
 from .reading import (
     UNKNOWN_DIM,
     axes_operand,
@@ -74,7 +75,9 @@ def repeated(primitive: Primitive, times: int) -> Primitive:
 
 def _branch_types(op: Op) -> tuple[Type, ...] | None:
     """Results of the branches where they agree; a dimension in which they differ is open."""
-    branches = [[output.operands[0] for output in region.outputs] for region in op.regions]
+    taken = constant_number(op.operand(0))
+    regions = op.regions if taken is None else op.regions[:1] if taken else op.regions[1:]
+    branches = [[output.operands[0] for output in region.outputs] for region in regions]
     if not branches or any(len(branch) != len(op.results) for branch in branches):
         return None
     return tuple(_common([value.type for value in column if value]) for column in zip(*branches, strict=True))
@@ -143,7 +146,23 @@ def _loop_types(op: Op) -> tuple[Type, ...] | None:
     return tuple(types)
 
 
-@define("onnx.Loop", kind=Kind.CONTROL, infer=_loop_types, any_type=True)
+def _enter_loop(op: Op) -> tuple[tuple[Type | None, ...], ...]:
+    """The iteration number, the condition, carried values unless the body changes their shape, and captures."""
+    last = len(op.operands) - integer(op, "captures", 0)
+    carried: list[Type | None] = []
+    for value, output in zip(op.operands[2:last], op.regions[0].outputs[1:], strict=False):
+        leaving = output.operands[0]
+        changes = value is None or leaving is None or (_static(leaving.type) and leaving.type != value.type)
+        carried.append(None if changes or value is None else value.type)
+    captures = (value.type if value else None for value in op.operands[last:])
+    return ((TensorType(DType.I64, ()), TensorType(DType.BOOL, ()), *carried, *captures),)
+
+
+def _static(type_: Type) -> bool:
+    return isinstance(type_, TensorType) and type_.static
+
+
+@define("onnx.Loop", kind=Kind.CONTROL, infer=_loop_types, enter=_enter_loop, any_type=True)
 def loop(op: Op) -> Iterable[Primitive]:
     """Trip count times the body, where the count is a constant and the body never stops early."""
     trips, region = constant_integers(op.operand(0)), op.regions[0]
@@ -155,14 +174,48 @@ def loop(op: Op) -> Iterable[Primitive]:
     return _trips(op, max(0, trips[0]))
 
 
-@define("onnx.Scan", kind=Kind.CONTROL, any_type=True)
+def _scan_trips(op: Op, first: int, axes: tuple[int, ...]) -> Dim:
+    x = ranked(op, first)
+    return x[1][normal_axis(axes[0], len(x[1]))] if x and axes else UNKNOWN_DIM
+
+
+def _scan_layout(op: Op) -> tuple[int, tuple[int, ...]]:
+    """Index of the first scanned operand, and the axis along which each is scanned (ONNX Scan-11)."""
+    scanned = integer(op, "num_scan_inputs", 1)
+    return len(op.operands) - integer(op, "captures", 0) - scanned, integers(op, "scan_input_axes", (0,) * scanned)
+
+
+def _enter_scan(op: Op) -> tuple[tuple[Type | None, ...], ...]:
+    """States as they are, scanned operands without their scanned axis, captures."""
+    first, axes = _scan_layout(op)
+    types: list[Type | None] = [value.type if value else None for value in op.operands]
+    for index, axis in enumerate(axes, first):
+        x = ranked(op, index)
+        at = normal_axis(axis, len(x[1])) if x else 0
+        types[index] = TensorType(x[0], (*x[1][:at], *x[1][at + 1 :])) if x else None
+    return (tuple(types),)
+
+
+def _scan_types(op: Op) -> tuple[Type, ...] | None:
+    """States as the body leaves them; the rest stacked along ``scan_output_axes``."""
+    first, axes = _scan_layout(op)
+    trips, made = _scan_trips(op, first, axes), [output.operands[0] for output in op.regions[0].outputs]
+    if len(made) != len(op.results) or any(value is None for value in made):
+        return None
+    types = [value.type for value in made if value is not None]
+    stacked_axes = integers(op, "scan_output_axes", (0,) * (len(types) - first))
+    for index, axis in enumerate(stacked_axes, first):
+        slice_ = types[index]
+        if isinstance(slice_, TensorType) and slice_.shape is not None:
+            at = normal_axis(axis, len(slice_.shape) + 1)
+            types[index] = TensorType(slice_.dtype, (*slice_.shape[:at], trips, *slice_.shape[at:]))
+    return tuple(types)
+
+
+@define("onnx.Scan", kind=Kind.CONTROL, infer=_scan_types, enter=_enter_scan, any_type=True)
 def scan(op: Op) -> Iterable[Primitive]:
     """The body once for each slice of the scanned operands."""
-    scanned = integer(op, "num_scan_inputs", 1)
-    first = len(op.operands) - integer(op, "captures", 0) - scanned
-    axes = integers(op, "scan_input_axes", (0,) * scanned)
-    x = ranked(op, first)
-    trips = x[1][normal_axis(axes[0], len(x[1]))] if x else UNKNOWN_DIM
+    trips = _scan_trips(op, *_scan_layout(op))
     if isinstance(trips, Symbol):
         return (Unknown(f"the number of trips of {op.label!r} is not known"),)
     return _trips(op, trips)
@@ -171,14 +224,16 @@ def scan(op: Op) -> Iterable[Primitive]:
 # -- sequences and optionals: references, until a tensor is cut or joined -------------------------------------------------
 
 
-def _element(op: Op, index: int = 0) -> Type | None:
-    value = op.operand(index)
-    return value.type.element if value is not None and isinstance(value.type, (SequenceType, OptionalType)) else None
-
-
-def _sequence_type(op: Op) -> tuple[Type, ...] | None:
+def _same_sequence(op: Op) -> tuple[Type, ...] | None:
     value = op.operand(0)
     return None if value is None else (value.type,)
+
+
+def _longer_sequence(op: Op) -> tuple[Type, ...] | None:
+    sequence, added = op.operand(0), op.operand(1)
+    if sequence is None or added is None or not isinstance(sequence.type, SequenceType):
+        return None
+    return (SequenceType(_common([sequence.type.element, added.type])),)
 
 
 def _construct_types(op: Op) -> tuple[Type, ...] | None:
@@ -186,9 +241,25 @@ def _construct_types(op: Op) -> tuple[Type, ...] | None:
     return (SequenceType(_common(types)),) if types else None
 
 
-def _at_types(op: Op) -> tuple[Type, ...] | None:
-    element = _element(op)
-    return None if element is None else (element,)
+def _element_types(op: Op) -> tuple[Type, ...] | None:
+    value = op.operand(0)
+    return (value.type.element,) if value is not None and isinstance(value.type, SequenceType) else None
+
+
+def _optional_types(op: Op) -> tuple[Type, ...] | None:
+    value = op.operand(0)
+    return None if value is None else (OptionalType(value.type),)
+
+
+def _unwrapped_types(op: Op) -> tuple[Type, ...] | None:
+    value = op.operand(0)
+    if value is None:
+        return None
+    return (value.type.element if isinstance(value.type, OptionalType) else value.type,)
+
+
+def _empty_types(op: Op) -> tuple[Type, ...] | None:
+    return (SequenceType(TensorType(dtype_of(integer(op, "dtype", 1)), None)),)
 
 
 def _references(op: Op) -> Lowering:
@@ -198,13 +269,14 @@ def _references(op: Op) -> Lowering:
 
 for _infer, _names in (
     (_construct_types, ("SequenceConstruct",)),
-    (_at_types, ("SequenceAt",)),
-    (_sequence_type, ("SequenceErase", "SequenceInsert")),
+    (_element_types, ("SequenceAt",)),
+    (_same_sequence, ("SequenceErase",)),
+    (_longer_sequence, ("SequenceInsert",)),
     (lambda op: (TensorType(DType.I64, ()),), ("SequenceLength",)),
     (lambda op: (TensorType(DType.BOOL, ()),), ("OptionalHasElement",)),
-    (lambda op: None if (value := op.operand(0)) is None else (OptionalType(value.type),), ("Optional",)),
-    (lambda op: _at_types(op) or _sequence_type(op), ("OptionalGetElement",)),
-    (None, ("SequenceEmpty",)),
+    (_optional_types, ("Optional",)),
+    (_unwrapped_types, ("OptionalGetElement",)),
+    (_empty_types, ("SequenceEmpty",)),
 ):
     define(*(f"onnx.{name}" for name in _names), kind=Kind.VIEW, infer=_infer, any_type=True)(_references)
 

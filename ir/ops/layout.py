@@ -113,7 +113,8 @@ def _concat_types(op: Op) -> tuple[Type, ...] | None:
     symbols = [dim for dim in along if isinstance(dim, Symbol)]
     if symbols:
         total = symbols[0] if len(symbols) == 1 and total == 0 else UNKNOWN_DIM
-    rest = [broadcast(*((dim,) for dim in column))[0] for column in zip(*shapes, strict=True)]
+    shapes = [(*shape[:axis], 1, *shape[axis + 1 :]) for shape in shapes]
+    rest = broadcast(*shapes)
     return with_shape(op, (*rest[:axis], total, *rest[axis + 1 :]))
 
 

@@ -1,21 +1,20 @@
 """What comes out: one module for each format, each with ``emit(reports, view) -> str | bytes``.
 
-A format is one line of :data:`FORMATS`: its module is imported when it is used.
+A format is one line of :data:`FORMATS`: its module is imported when it is used, so that naming the formats costs nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...passes.report import Report
+    from .view import View
 
-__all__ = ["FORMATS", "View", "emit", "format_of"]
+__all__ = ["FORMATS", "emit"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "table": (".txt",),
@@ -26,28 +25,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "onnx": (".onnx",),
 }
 """Each format with the suffixes that ask for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a report is to be shown. Formats made for programs ignore what does not concern them.
-
-    ``path`` is the file that the output goes to, ``None`` for standard output.
-    """
-
-    width: int = 120
-    color: bool = False
-    order: str = "time"
-    by: str = "kernel"
-    top: int | None = None
-    wide: bool = False
-    quiet: bool = False
-    path: Path | None = None
-
-
-def format_of(path: Path) -> str | None:
-    """Return the format that a file's suffix asks for, ``None`` if none does."""
-    return next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), None)
 
 
 def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from ...passes.report import Report
 from ..units import NOTHING, count, duration, intensity, percent, si
-from . import View
 from .layout import Column, fitted, rendered
 from .rows import Row, aggregated, kernel_rows, with_shares
 from .totals import comparison, headline, one_line, totals
+from .view import View
 
 __all__ = ["emit", "table"]
 

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from ...passes.report import Report, Total
 from ..units import NOTHING, duration, percent, si
-from . import View
 from .layout import INDENT, Column, fitted, rendered, shortened
+from .view import View
 
 __all__ = ["comparison", "evidence", "headline", "one_line", "totals"]
 

@@ -1,0 +1,25 @@
+"""How a report is to be shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["View"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the user said of the output; formats made for programs ignore what does not concern them.
+
+    ``path`` is the file that the output goes to, ``None`` for standard output.
+    """
+
+    width: int = 120
+    color: bool = False
+    order: str = "time"
+    by: str = "kernel"
+    top: int | None = None
+    wide: bool = False
+    quiet: bool = False
+    path: Path | None = None
