@@ -65,7 +65,9 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
     kind = proto.WhichOneof("value")
     if kind == "tensor_type":
         tensor = proto.tensor_type
-        return TensorType(dtype_of(tensor.elem_type), _shape_from_proto(tensor.shape) if tensor.HasField("shape") else None)
+        return TensorType(
+            dtype_of(tensor.elem_type), _shape_from_proto(tensor.shape) if tensor.HasField("shape") else None
+        )
     if kind == "sequence_type":
         return SequenceType(type_from_proto(proto.sequence_type.elem_type))
     if kind == "optional_type":
@@ -137,7 +139,9 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
     except onnx.defs.SchemaError:
         return None
     names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
-    types = {name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None}
+    types = {
+        name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None
+    }
     known = {name: type_ for name, type_ in types.items() if type_ is not None}
     if len(known) < len(types):
         return None

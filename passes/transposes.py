@@ -16,7 +16,8 @@ __all__ = ["push_transposes"]
 TRANSPOSE = "onnx.Transpose"
 Permutation = tuple[int, ...]
 
-_ALONG_AN_AXIS = frozenset({"onnx.Split", "onnx.Squeeze"})
+_TAKES = frozenset({"onnx.Gather", "onnx.Slice"})
+_ALONG_AN_AXIS = frozenset({"onnx.Split", "onnx.Squeeze"}) | _TAKES
 
 
 def push_transposes(graph: Graph) -> int:
@@ -110,21 +111,55 @@ def _replace(graph: Graph, op: Op, new: Op) -> None:
 
 
 def _push_along_axis(graph: Graph, op: Op) -> bool:
-    """``Split(T(x))`` and ``Squeeze(T(x))`` become transposes of the pieces of ``x``."""
+    """Split, squeeze, slice or index ``T(x)`` before it is transposed: smaller pieces then are."""
     source = op.operand(0)
-    if source is None or source.op.name != TRANSPOSE or len(graph.users(source.op)) > 1:
+    if source is None or source.op.name != TRANSPOSE:
+        return False
+    users = graph.users(source.op)
+    if len(users) > 1 and not all(user.name in _TAKES for user in users):
         return False
     origin, perm = source.op.operand(0), permutation(source.op)
     if origin is None or any(not isinstance(v.type, TensorType) or not v.type.static for v in op.results):
         return False
-    if op.name == "onnx.Split":
+    if op.name in ("onnx.Split", "onnx.Gather"):
         axis = op.attributes.get("axis", 0)
-        return isinstance(axis, int) and _push_split(graph, op, origin, perm, axis % len(perm))
-    axes = op.operands[1].constant if len(op.operands) > 1 and op.operands[1] is not None else None
+        if not isinstance(axis, int):
+            return False
+        push = _push_split if op.name == "onnx.Split" else _push_gather
+        return push(graph, op, origin, perm, axis % len(perm))
+    index = 1 if op.name == "onnx.Squeeze" else 3
+    axes = value.constant if (value := op.operand(index)) is not None else None
     if axes is None:
         return False
-    dropped = [int(axis) % len(perm) for axis in axes.values]
-    return _push_squeeze(graph, op, origin, perm, dropped)
+    named = [int(axis) % len(perm) for axis in axes.values]
+    if op.name == "onnx.Slice":
+        return _push_slice(graph, op, origin, perm, named)
+    merges = any(user.name == TRANSPOSE for user in graph.users(op))
+    return merges and _push_squeeze(graph, op, origin, perm, named)
+
+
+def _push_gather(graph: Graph, op: Op, origin: Value, perm: Permutation, axis: int) -> bool:
+    index = op.operand(1)
+    if index is None or not isinstance(index.type, TensorType) or index.type.shape != ():
+        return False
+    taken = perm[axis]
+    order = tuple(source - (source > taken) for source in perm if source != taken)
+    piece = (f"{op.result.name}.untransposed", _untransposed_type(op.result.type, order))
+    attributes = {**op.attributes, "axis": taken}
+    gather = graph.add(op.name, [origin, index], [piece], attributes, loc=op.loc, before=op)
+    _replace(graph, op, graph.add(TRANSPOSE, [gather.result], [_result(op)], {"perm": order}, loc=op.loc, before=op))
+    return True
+
+
+def _push_slice(graph: Graph, op: Op, origin: Value, perm: Permutation, axes: Sequence[int]) -> bool:
+    moved = Dense.of(DType.I64, (len(axes),), (perm[axis] for axis in axes))
+    wanted = (f"{op.result.name}.axes", moved.type)
+    constant = graph.add(CONSTANT, [], [wanted], {"value": moved}, loc=op.loc, before=op)
+    operands = [origin, *op.operands[1:3], constant.result, *op.operands[4:]]
+    piece = (f"{op.result.name}.untransposed", _untransposed_type(op.result.type, perm))
+    cut = graph.add(op.name, operands, [piece], op.attributes, loc=op.loc, before=op)
+    _replace(graph, op, graph.add(TRANSPOSE, [cut.result], [_result(op)], {"perm": perm}, loc=op.loc, before=op))
+    return True
 
 
 def _push_split(graph: Graph, op: Op, origin: Value, perm: Permutation, axis: int) -> bool:

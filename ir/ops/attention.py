@@ -92,7 +92,9 @@ def _attention_types(op: Op) -> tuple[Type, ...] | None:
             for shape, count in ((q[1], heads), (k[1], kv_heads), (v[1], kv_heads))
         )
     before: Dim = past[1][2] if past else 0
-    total = before + key[2] if isinstance(before, int) and isinstance(key[2], int) else key[2] if not past else UNKNOWN_DIM
+    total = (
+        before + key[2] if isinstance(before, int) and isinstance(key[2], int) else key[2] if not past else UNKNOWN_DIM
+    )
     width = value[3] if isinstance(value[3], int) else UNKNOWN_DIM
     result = (*query[:3], width) if len(q[1]) == 4 else (*q[1][:2], width * heads if isinstance(width, int) else width)
     return (
@@ -301,5 +303,3 @@ def mixture_of_experts(op: Op) -> Lowering:
         ),
         {index: (tensor(op, index).bytes or 0) * used // max(1, experts) for index in weights},
     )
-
-

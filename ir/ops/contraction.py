@@ -348,7 +348,9 @@ def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
     return (Elementwise("dequantize", n * k, dtype, 2), Gemm(rows, n, k, dtype, weight=True))
 
 
-@define("com.microsoft.MatMulIntegerToFloat", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, dtype=_scale(op, 2)))
+@define(
+    "com.microsoft.MatMulIntegerToFloat", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, dtype=_scale(op, 2))
+)
 def mat_mul_integer_to_float(op: Op) -> Iterable[Primitive]:
     """MatMulInteger whose sums are scaled to floats."""
     return (_product(op), Elementwise("dequantize", elements(op), tensor(op, 2).dtype, 2))

@@ -180,7 +180,13 @@ def _scan_trips(op: Op, first: int, axes: tuple[int, ...]) -> Dim:
 
 
 def _scan_layout(op: Op) -> tuple[int, tuple[int, ...]]:
-    """Index of the first scanned operand, and the axis along which each is scanned (ONNX Scan-11)."""
+    """Index of the first scanned operand, and the axis along which each is scanned (ONNX Scan-11).
+
+    Raises:
+        ValueError: this is the batched Scan of opset 8.
+    """
+    if len(op.regions[0].inputs) != len(op.operands):
+        raise ValueError("the batched Scan of opset 8 is not read")
     scanned = integer(op, "num_scan_inputs", 1)
     return len(op.operands) - integer(op, "captures", 0) - scanned, integers(op, "scan_input_axes", (0,) * scanned)
 
@@ -289,7 +295,7 @@ def _split_types(op: Op) -> tuple[Type, ...] | None:
     extent = x[1][axis]
     if op.operand(1) is None:
         part: tuple[int, ...] = () if not integer(op, "keepdims", 1) else (1,)
-    elif sizes and (len(set(sizes)) == 1) and (len(sizes) > 1 or isinstance(extent, int) and extent % sizes[0] == 0):
+    elif sizes and (len(set(sizes)) == 1) and (len(sizes) > 1 or (isinstance(extent, int) and extent % sizes[0] == 0)):
         part = sizes[:1]
     else:
         return (SequenceType(TensorType(x[0], (*x[1][:axis], UNKNOWN_DIM, *x[1][axis + 1 :]))),)
@@ -325,9 +331,14 @@ def sequence_map(op: Op) -> Iterable[Primitive]:
 # -- strings: work that grows with their length, which types do not say ---------------------------------------------------
 
 
-@define("onnx.StringConcat", "onnx.StringNormalizer", "onnx.StringSplit", "onnx.RegexFullMatch", kind=Kind.SCAN, any_type=True)
+@define(
+    "onnx.StringConcat",
+    "onnx.StringNormalizer",
+    "onnx.StringSplit",
+    "onnx.RegexFullMatch",
+    kind=Kind.SCAN,
+    any_type=True,
+)
 def strings(op: Op) -> Iterable[Primitive]:
     """A pass over the operand's strings: counted as one operation each."""
     return (Scan(op.base_name.lower(), tensor(op, 0).elements or 0, DType.STRING),)
-
-

@@ -229,7 +229,17 @@ for _row in (*_ONE_OPERAND, *_MANY_OPERANDS):
 def activation_ops(name: str) -> int:
     """Return the operations per element of an activation function as attributes name it (``Relu``, ``tanh``)."""
     rows = {row.name.lower(): row.per_element for row in _ONE_OPERAND}
-    extra = {"affine": 2, "scaledtanh": 3, "clip": 2, "gelu": 5, "silu": 4, "swiglu": 6, "identity": 0, "": 0}
+    extra = {
+        "affine": 2,
+        "scaledtanh": 3,
+        "clip": 2,
+        "gelu": 5,
+        "silu": 4,
+        "swish": 4,
+        "swiglu": 6,
+        "identity": 0,
+        "": 0,
+    }
     if name.lower() not in rows and name.lower() not in extra:
         raise ValueError(f"no activation function {name!r}")
     return rows.get(name.lower(), extra.get(name.lower(), 0))

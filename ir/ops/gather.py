@@ -96,7 +96,9 @@ def _evaluate_gather_nd(op: Op, x: Array, indices: Array) -> Array | None:
     return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))], dtype=x.dtype)
 
 
-@define("onnx.GatherND", "com.microsoft.GatherND", kind=Kind.GATHER, infer=_gather_nd_types, evaluate=_evaluate_gather_nd)
+@define(
+    "onnx.GatherND", "com.microsoft.GatherND", kind=Kind.GATHER, infer=_gather_nd_types, evaluate=_evaluate_gather_nd
+)
 def gather_nd(op: Op) -> Lowering:
     """One piece for each index tuple."""
     rows = prod(dims(op, 1)[:-1])

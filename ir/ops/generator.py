@@ -37,13 +37,17 @@ def _random_types(op: Op) -> tuple[Type, ...] | None:
 @define("onnx.RandomUniform", "onnx.RandomUniformLike", kind=Kind.ELEMENTWISE, infer=_random_types)
 def uniform(op: Op) -> Lowering:
     """A random number for each element; an operand gives only its shape."""
-    return Lowering((Elementwise("random_uniform", elements(op), _dtype(op), _UNIFORM_OPS),), {0: 0} if op.operands else {})
+    return Lowering(
+        (Elementwise("random_uniform", elements(op), _dtype(op), _UNIFORM_OPS),), {0: 0} if op.operands else {}
+    )
 
 
 @define("onnx.RandomNormal", "onnx.RandomNormalLike", kind=Kind.ELEMENTWISE, infer=_random_types)
 def normal(op: Op) -> Lowering:
     """A normal random number for each element; an operand gives only its shape."""
-    return Lowering((Elementwise("random_normal", elements(op), _dtype(op), _NORMAL_OPS),), {0: 0} if op.operands else {})
+    return Lowering(
+        (Elementwise("random_normal", elements(op), _dtype(op), _NORMAL_OPS),), {0: 0} if op.operands else {}
+    )
 
 
 @define("onnx.Bernoulli", kind=Kind.ELEMENTWISE, infer=_random_types)

@@ -81,7 +81,9 @@ def _block_types(op: Op) -> tuple[Type, ...] | None:
     n, c, *spatial = x[1]
     deep = op.base_name == "SpaceToDepth"
     channels = _scaled(c, block * block, 1) if deep else _scaled(c, 1, block * block)
-    return with_shape(op, (n, channels, *(_scaled(dim, 1, block) if deep else _scaled(dim, block, 1) for dim in spatial)))
+    return with_shape(
+        op, (n, channels, *(_scaled(dim, 1, block) if deep else _scaled(dim, block, 1) for dim in spatial))
+    )
 
 
 def _scaled(dim: Dim, above: int, below: int) -> Dim:
@@ -201,7 +203,8 @@ def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
     if step == 0:
         raise ValueError("a slice has no step of 0")
     if not isinstance(extent, int):
-        whole = start == 0 and step == 1 and (end == extent and end != UNKNOWN_DIM or isinstance(end, int) and end >= 2**31 - 1)
+        open_end = isinstance(end, int) and end >= 2**31 - 1
+        whole = start == 0 and step == 1 and (open_end or (end == extent and end != UNKNOWN_DIM))
         return extent if whole else UNKNOWN_DIM
     if not isinstance(start, int) or not isinstance(end, int):
         return UNKNOWN_DIM
@@ -301,7 +304,9 @@ def _pad_types(op: Op) -> tuple[Type, ...] | None:
     )
 
 
-def _evaluate_pad(op: Op, x: Array, pads: Array | None = None, fill: Array | None = None, *_: Array | None) -> Array | None:
+def _evaluate_pad(
+    op: Op, x: Array, pads: Array | None = None, fill: Array | None = None, *_: Array | None
+) -> Array | None:
     amounts = _pad_amounts(op, x.ndim)
     if amounts is None or op.attributes.get("mode", "constant") != "constant" or any(min(pair) < 0 for pair in amounts):
         return None
@@ -387,5 +392,3 @@ def range_(op: Op) -> Lowering:
 def eye_like(op: Op) -> Lowering:
     """A fill; the operand gives only its shape."""
     return _fill(op)
-
-

@@ -16,9 +16,19 @@ from .reading import dims, elements, integer, size, tensor
 __all__: list[str] = []
 
 # Operations per element of the result.
-for _name, _per_element in (("Binarizer", 1), ("Imputer", 1), ("Scaler", 2), ("LabelEncoder", 1), ("CategoryMapper", 1)):
+for _name, _per_element in (
+    ("Binarizer", 1),
+    ("Imputer", 1),
+    ("Scaler", 2),
+    ("LabelEncoder", 1),
+    ("CategoryMapper", 1),
+):
     _doc = f"{_per_element} operation(s) per element."
-    add(OpDef(f"ai.onnx.ml.{_name}", Kind.ELEMENTWISE, elementwise_lowering(_name.lower(), _per_element), None, None, _doc))
+    add(
+        OpDef(
+            f"ai.onnx.ml.{_name}", Kind.ELEMENTWISE, elementwise_lowering(_name.lower(), _per_element), None, None, _doc
+        )
+    )
 
 
 @define("ai.onnx.ml.Normalizer", kind=Kind.NORMALIZATION)
@@ -114,4 +124,3 @@ for _name, _per_element in (("Adagrad", 8), ("Adam", 14), ("Momentum", 5)):
 
     _doc = f"{_per_element} operations for each parameter."
     add(OpDef(f"ai.onnx.preview.training.{_name}", Kind.ELEMENTWISE, _step, None, None, _doc))
-

@@ -85,9 +85,27 @@ def _qlinear_unary(op: Op) -> Iterable[Primitive]:
 
 
 for _name in ("Add", "Mul"):
-    add(OpDef(f"com.microsoft.QLinear{_name}", Kind.ELEMENTWISE, _qlinear_binary, _binary_types, None, _qlinear_binary.__doc__ or ""))
+    add(
+        OpDef(
+            f"com.microsoft.QLinear{_name}",
+            Kind.ELEMENTWISE,
+            _qlinear_binary,
+            _binary_types,
+            None,
+            _qlinear_binary.__doc__ or "",
+        )
+    )
 for _name in ("Sigmoid", "LeakyRelu"):
-    add(OpDef(f"com.microsoft.QLinear{_name}", Kind.ELEMENTWISE, _qlinear_unary, same_type, None, _qlinear_unary.__doc__ or ""))
+    add(
+        OpDef(
+            f"com.microsoft.QLinear{_name}",
+            Kind.ELEMENTWISE,
+            _qlinear_unary,
+            same_type,
+            None,
+            _qlinear_unary.__doc__ or "",
+        )
+    )
 
 
 @define("com.microsoft.QLinearSoftmax", kind=Kind.NORMALIZATION, infer=same_type)
@@ -97,7 +115,10 @@ def qlinear_softmax(op: Op) -> Iterable[Primitive]:
     columns = shape[integer(op, "axis", -1)] if shape else 1
     count = elements(op)
     dtype = tensor(op, 0).dtype
-    return (Softmax(count // max(1, columns), columns, dtype), Elementwise("requantize", count, DType.I32, REQUANTIZE_OPS))
+    return (
+        Softmax(count // max(1, columns), columns, dtype),
+        Elementwise("requantize", count, DType.I32, REQUANTIZE_OPS),
+    )
 
 
 @define("com.microsoft.QLinearConcat", kind=Kind.LAYOUT)
@@ -119,5 +140,3 @@ def qlinear_reduce_mean(op: Op) -> Iterable[Primitive]:
 def qlinear_where(op: Op) -> Iterable[Primitive]:
     """A selection, brought to the result's scale."""
     return elementwise(op, "where", 1 + 2 + REQUANTIZE_OPS)
-
-

@@ -169,7 +169,11 @@ def softmax_cross_entropy(op: Op) -> Iterable[Primitive]:
     return (Softmax(rows, shape[1], dtype), Elementwise("log", prod(shape), dtype), *_loss(op))
 
 
-@define("onnx.Det", kind=Kind.REDUCTION, infer=lambda op: None if (x := ranked(op, 0)) is None else with_shape(op, x[1][:-2]))
+@define(
+    "onnx.Det",
+    kind=Kind.REDUCTION,
+    infer=lambda op: None if (x := ranked(op, 0)) is None else with_shape(op, x[1][:-2]),
+)
 def determinant(op: Op) -> Iterable[Primitive]:
     """An LU factorisation of each n×n matrix: about 2·n³/3 operations."""
     shape = dims(op, 0)

@@ -10,7 +10,19 @@ from ..onnx_types import dtype_of
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, OpDef, add, define
 from ..types import DType, TensorType, Type
-from .reading import UNKNOWN_DIM, constant_integers, constant_number, dims, elements, integer, normal_axis, result_dims, tensor
+from .reading import (
+    UNKNOWN_DIM,
+    constant_integers,
+    constant_number,
+    dims,
+    elements,
+    integer,
+    normal_axis,
+    ranked,
+    result_dims,
+    tensor,
+    with_shape,
+)
 
 __all__: list[str] = []
 
@@ -24,23 +36,39 @@ def _transform_ops(length: int) -> int:
 def dft(op: Op) -> Iterable[Primitive]:
     """One transform along ``axis`` for each position of the other axes."""
     x, y = dims(op, 0), result_dims(op)
-    axis_operand = constant_integers(op.operand(2))
-    axis = normal_axis(axis_operand[0] if axis_operand else integer(op, "axis", -2 if op.operand(2) is None else 1), len(x))
+    given = constant_integers(op.operand(2))
+    # An attribute in DFT-17, default 1; an operand in DFT-20, default -2: the same axis for a signal of rank 3.
+    axis = normal_axis(given[0] if given else integer(op, "axis", -2), len(x))
     length = max(x[axis], y[axis])
     points = prod(dim for i, dim in enumerate(x[:-1]) if i != axis) * length
     return (Elementwise("fft", points, tensor(op, 0).dtype, _transform_ops(length)),)
 
 
-@define("onnx.STFT", kind=Kind.SCAN)
+def _stft_length(op: Op) -> int | None:
+    """Samples in a frame: operand 3, else the window's length."""
+    given, window = constant_integers(op.operand(3)), ranked(op, 2)
+    if given:
+        return given[0]
+    return window[1][0] if window and isinstance(window[1][0], int) else None
+
+
+def _stft_types(op: Op) -> tuple[Type, ...] | None:
+    """(batch, frames, bins, 2), ONNX STFT-17."""
+    x, step, length = ranked(op, 0), constant_integers(op.operand(1)), _stft_length(op)
+    if x is None or length is None or not step or not isinstance(x[1][1], int):
+        return None
+    bins = length // 2 + 1 if integer(op, "onesided", 1) else length
+    return with_shape(op, (x[1][0], (x[1][1] - length) // step[0] + 1, bins, 2))
+
+
+@define("onnx.STFT", kind=Kind.SCAN, infer=_stft_types)
 def stft(op: Op) -> Iterable[Primitive]:
     """A windowed transform for each frame."""
     batch, frames, bins = result_dims(op)[:3]
-    given = constant_integers(op.operand(3))
-    window = dims(op, 2)[0] if op.operand(2) is not None else None
-    length = given[0] if given else window or (2 * (bins - 1) if integer(op, "onesided", 1) else bins)
+    length = _stft_length(op) or (2 * (bins - 1) if integer(op, "onesided", 1) else bins)
     dtype = tensor(op, 0).dtype
     points = batch * frames * length
-    windowed = (Elementwise("mul", points, dtype),) if window else ()
+    windowed = (Elementwise("mul", points, dtype),) if op.operand(2) is not None else ()
     return (*windowed, Elementwise("fft", points, dtype, _transform_ops(length)))
 
 

@@ -67,7 +67,11 @@ def _reshaped(shape: Sequence[Dim], wanted: Sequence[Dim], keeps_zero: bool) -> 
 
 def _evaluate_reshape(op: Op, x: Array, shape: Array | None = None) -> Array | None:
     wanted = axes_operand(op, "shape", 1, None) if shape is None else tuple(int(dim) for dim in shape)
-    return None if wanted is None else x.reshape([dim if isinstance(dim, int) else -1 for dim in _reshaped(x.shape, wanted, True)])
+    return (
+        None
+        if wanted is None
+        else x.reshape([dim if isinstance(dim, int) else -1 for dim in _reshaped(x.shape, wanted, True)])
+    )
 
 
 @define("onnx.Reshape", kind=Kind.VIEW, infer=_reshape_types, evaluate=_evaluate_reshape)
@@ -227,12 +231,12 @@ def shape_of(op: Op) -> Lowering:
 
 def _evaluate_size(op: Op, x: Array | None = None) -> Array | None:
     type_ = typed(op, 0)
-    return None if type_ is None or type_.shape is None or not type_.static else np.array(prod(type_.dims), dtype="int64")
+    return (
+        None if type_ is None or type_.shape is None or not type_.static else np.array(prod(type_.dims), dtype="int64")
+    )
 
 
 @define("onnx.Size", kind=Kind.VIEW, infer=lambda op: (TensorType(DType.I64, ()),), evaluate=_evaluate_size)
 def size_of(op: Op) -> Lowering:
     """One number that the runtime has at hand; the tensor is not read."""
     return view(op)
-
-

@@ -219,7 +219,9 @@ def roi_align(op: Op) -> Lowering:
     Without ``sampling_ratio`` their number depends on the regions: taken as if one covered the whole image.
     """
     x, y, ratio = dims(op, 0), result_dims(op), integer(op, "sampling_ratio", 0)
-    samples = ratio**2 if ratio > 0 else prod(-(-whole // max(1, cell)) for whole, cell in zip(x[2:], y[2:], strict=True))
+    samples = (
+        ratio**2 if ratio > 0 else prod(-(-whole // max(1, cell)) for whole, cell in zip(x[2:], y[2:], strict=True))
+    )
     dtype = tensor(op, 0).dtype
     return Lowering((Window("roi_align", prod(y), 9 * samples, dtype),))
 

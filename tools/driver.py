@@ -1,0 +1,280 @@
+"""Runs what the command line asked for: models in, reports out, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from ..ir import Graph, VerificationError, print_graph
+from ..ir.errors import GraphsError
+from ..passes.base import Context, Pass
+from ..passes.files import write_atomically
+from ..passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
+from ..passes.manager import PassManager, parse_passes
+from ..passes.plugins import find_pass, load_entry_points, load_plugin
+from ..passes.report import Report
+from ..passes.reporting import build_report
+from ..passes.reproducer import precision_named, read_reproducer
+from ..targets import Target, TargetError, load_target
+from .emit import emit
+from .emit.view import View
+from .inputs import Input, inputs_of
+from .options import Options
+from .outputs import Output
+from .terminal import Messages, takes_color, width_of
+
+__all__ = ["run"]
+
+EVERY_PASS = "*"
+SEPARATOR = "// -----\n"
+
+
+@dataclass(slots=True)
+class _Session:
+    """One call of the tool: what was asked, what is loaded, how long each step took."""
+
+    options: Options
+    messages: Messages
+    passes: list[Pass] = field(default_factory=list)
+    states: tuple[str, ...] = ()
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    shown: int = 0
+    failed: int = 0
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self.steps.append((name, perf_counter() - started))
+
+
+def run(options: Options) -> int:
+    """Do what the options ask for and return the exit code."""
+    messages = Messages(options.verbosity, takes_color(sys.stderr, options.color))
+    try:
+        session = _Session(options, messages)
+        _load_plugins(session)
+        if options.listing:
+            from .listings import listing
+
+            _to_stdout(listing(options.listing, _view(options, None)))
+            return 0
+        if options.run_reproducer:
+            return _run_reproducer(session, Path(options.run_reproducer))
+        return _run_models(session)
+    except (GraphsError, TargetError) as error:
+        messages.error(str(error), error.help or "")
+    return 1
+
+
+def _load_plugins(session: _Session) -> None:
+    for problem in load_entry_points():
+        session.messages.warning(problem)
+    for path in session.options.load_plugin:
+        load_plugin(Path(path))
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+def _run_models(session: _Session) -> int:
+    options = session.options
+    session.passes = parse_passes(options.passes)
+    _check_names(options)
+    if options.dump_pipeline:
+        _dump_pipeline(session)
+        if not options.models:
+            return 0
+    with session.timed("load the target"):
+        target = load_target(options.target)
+        precision = precision_named(options.precision) if options.precision else None
+    for note in target.device.notes:
+        session.messages.note(note)
+
+    def context() -> Context:
+        return Context(target, precision, dict(options.dims), options.strict)
+
+    reports = [report for model in _inputs(session) for report in _run_one(session, model, context)]
+    return _finish(session, reports)
+
+
+def _inputs(session: _Session) -> Iterator[Input]:
+    """The inputs in order; one that cannot be read is reported and does not stop the others."""
+    for name in session.options.models:
+        try:
+            inputs = inputs_of(name, session.options.split_input_file)
+        except GraphsError as error:
+            _fail(session, error)
+            continue
+        yield from inputs
+
+
+def _run_one(session: _Session, model: Input, context: Callable[[], Context]) -> Iterator[Report]:
+    """Run the pipeline over one model and show it on standard output; yields nothing if that fails."""
+    made = context()
+    try:
+        with session.timed(f"load {Path(model.label).name}"):
+            graph = model.read()
+        report = _analysed(session, graph, made, model.read)
+        _show(session, report, made)
+    except (GraphsError, VerificationError) as error:
+        _fail(session, error if isinstance(error, GraphsError) else GraphsError(f"{model.label}: {error}"))
+        return
+    finally:
+        _warn(session, made)
+    yield report
+
+
+def _fail(session: _Session, error: GraphsError) -> None:
+    session.failed += 1
+    session.messages.error(str(error), error.help)
+
+
+def _analysed(session: _Session, graph: Graph, context: Context, original: Callable[[], Graph]) -> Report:
+    timing, statistics = Timing(), Statistics()
+    manager = PassManager(
+        session.passes, _instrumentations(session.options, timing, statistics), states=session.states, original=original
+    )
+    session.messages.note(f"pipeline: {manager.pipeline}")
+    source_ops = len(graph.body)
+    try:
+        manager.run(graph, context)
+    finally:
+        session.steps.extend(timing.seconds)
+        if session.options.stats:
+            from .listings import statistics_table
+
+            session.messages.plain(statistics_table(graph.name, statistics.passes))
+    with session.timed("report"):
+        return build_report(graph, context, source_ops, str(manager.pipeline))
+
+
+def _instrumentations(options: Options, timing: Timing, statistics: Statistics) -> list[Instrumentation]:
+    """What was asked for, the innermost last: the timing measures the passes and nothing else."""
+    before = _selection(options.print_ir_before)
+    after = _selection((EVERY_PASS,) if options.print_ir_after_all else options.print_ir_after)
+    hooks: list[Instrumentation] = [Printing(sys.stderr.write, before, after)]
+    hooks += [Verification()] if options.verify_each else []
+    hooks += [statistics] if options.stats else []
+    return [*hooks, timing]
+
+
+def _selection(names: tuple[str, ...]) -> Selection:
+    return Selection(frozenset(names), EVERY_PASS in names)
+
+
+def _check_names(options: Options) -> None:
+    """Refuse ``--print-ir-after=fues`` before anything runs."""
+    for name in (*options.print_ir_before, *options.print_ir_after):
+        if name != EVERY_PASS:
+            find_pass(name)
+
+
+def _dump_pipeline(session: _Session) -> None:
+    text = f"{PassManager(session.passes, states=session.states).pipeline}\n"
+    if session.options.models or session.options.run_reproducer:
+        session.messages.plain(text)
+    else:
+        _to_stdout(text)
+
+
+def _warn(session: _Session, context: Context) -> None:
+    for diagnostic in dict.fromkeys(context.diagnostics):
+        at = f' (node "{diagnostic.op}")' if diagnostic.op else ""
+        session.messages.warning(f"{diagnostic.source}: {diagnostic.message}{at}")
+    context.diagnostics.clear()
+
+
+# -- reproducers ------------------------------------------------------------------------------------------------------
+
+
+def _run_reproducer(session: _Session, path: Path) -> int:
+    reproducer, graph = read_reproducer(path)
+    session.passes = parse_passes(reproducer.pipeline)
+    session.states = reproducer.states
+    if session.options.dump_pipeline:
+        _dump_pipeline(session)
+    model = Input(str(path), graph.clone)
+    return _finish(session, list(_run_one(session, model, reproducer.context)))
+
+
+# -- output -----------------------------------------------------------------------------------------------------------
+
+
+def _show(session: _Session, report: Report, context: Context) -> None:
+    """Show one model as soon as it is done: a table or a text; what holds several models waits for the last."""
+    options = session.options
+    if options.explain:
+        from .explanation import explanation
+
+        text = explanation(report, options.explain, context.target, _view(options, None))
+    elif any(output.path is None and output.format == "table" for output in options.outputs):
+        text = str(emit("table", [report], _view(options, None)))
+    else:
+        return
+    between = "" if options.quiet or not session.shown else "\n"
+    session.shown += 1
+    _to_stdout(between + text)
+
+
+def _finish(session: _Session, reports: list[Report]) -> int:
+    options = session.options
+    if reports and not (session.failed and any(output.path for output in options.outputs)):
+        with session.timed("write"):
+            for output in options.outputs:
+                _write(session, output, reports)
+    elif session.failed and any(output.path for output in options.outputs):
+        session.messages.note("nothing is written, since a model failed")
+    if options.timing:
+        from .listings import timing_table
+
+        session.messages.plain(timing_table(session.steps))
+    return 1 if session.failed else 0
+
+
+def _write(session: _Session, output: Output, reports: list[Report]) -> None:
+    options = session.options
+    view = _view(options, output.path)
+    if output.path is not None:
+        try:
+            write_atomically(output.path, _emitted(output, reports, view))
+        except OSError as error:
+            raise GraphsError(f"{output.path}: cannot be written: {error.strerror or error}") from None
+    elif output.format != "table":
+        _to_stdout(str(_emitted(output, reports, view)))
+    elif len(reports) > 1 and not options.quiet and not options.explain:
+        from .emit.totals import comparison
+
+        _to_stdout("\n" + comparison(reports, view))
+
+
+def _emitted(output: Output, reports: list[Report], view: View) -> str | bytes:
+    return emit(output.format, reports, view)
+
+
+def _view(options: Options, path: Path | None) -> View:
+    """How to show things: to a file plainly, to a terminal in its width and colours."""
+    width = options.width if path else width_of(sys.stdout, options.width)
+    return View(
+        width=width or View.width,
+        color=options.color == "always" if path else takes_color(sys.stdout, options.color),
+        order=options.order, by=options.by, top=options.top, wide=options.wide,
+        quiet=options.quiet, path=path,
+    )  # fmt: skip
+
+
+def _to_stdout(text: str) -> None:
+    """Write an artefact; characters that the terminal's encoding lacks are replaced by the nearest ASCII."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        from .terminal import ascii_only
+
+        text = ascii_only(text).encode(encoding, "replace").decode(encoding)
+    sys.stdout.write(text)
+    sys.stdout.flush()
