@@ -121,7 +121,7 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
     """Return the result types that onnx's own inference gives an ``onnx.…`` or ``ai.onnx.…`` operation.
 
     ``opset`` is the model's version of ``ai.onnx``; other domains, and a model that states none, take the newest.
-    ``None`` where onnx cannot say: no such operator, an operation with regions, an operand of unknown type, an operation
+    ``None`` where onnx cannot say: no such operator, an operation with regions, an operand of unknown type, or one
     that onnx finds wrong.
     """
     import onnx
@@ -195,4 +195,5 @@ def _constant(value: Value, name: str) -> onnx.TensorProto | None:
 def _tensor(dense: Dense, name: str) -> onnx.TensorProto:
     import onnx
 
-    return onnx.helper.make_tensor(name, number_of(dense.type.dtype), dense.type.dims, dense.values)
+    values: Any = dense.values  # strings too, which onnx's annotation leaves out
+    return onnx.helper.make_tensor(name, number_of(dense.type.dtype), dense.type.dims, values)

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 
 from .attributes import Attribute, Dense
 from .codec import decode
+from .errors import GraphsError
 from .facts import fact_types
 from .graph import Graph, Op, Value
 from .location import UNKNOWN_LOCATION, Location, Origin
@@ -37,7 +38,7 @@ _RESERVED = ("operandSegmentSizes", "graphs.names", "graphs.regions")
 _NESTING_LIMIT = 250
 
 
-class ParseError(ValueError):
+class ParseError(GraphsError, ValueError):
     """The text is not IR; ``line`` and ``column`` (from 1) say where."""
 
     def __init__(self, message: str, line: int, column: int) -> None:

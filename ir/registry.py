@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from .graph import Op, Value
 from .primitives import Primitive, Unknown
@@ -57,6 +57,7 @@ class Lowering:
 
 
 Lower = Callable[[Op], "Iterable[Primitive] | Lowering"]
+L = TypeVar("L", bound=Lower)
 Infer = Callable[[Op], "Sequence[Type] | None"]
 Evaluate = Callable[..., Any]
 Enter = Callable[[Op], "Sequence[Sequence[Type | None]]"]
@@ -93,7 +94,7 @@ def define(
     evaluate: Evaluate | None = None,
     any_type: bool = False,
     enter: Enter | None = None,
-) -> Callable[[Lower], Lower]:
+) -> Callable[[L], L]:
     """Register the decorated function as the lowering of the operators ``names``.
 
     Args:
@@ -108,7 +109,7 @@ def define(
         ValueError: an operator of this name is registered already.
     """
 
-    def register(lower: Lower) -> Lower:
+    def register(lower: L) -> L:
         for name in names:
             add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip(), any_type, enter))
         return lower

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from .errors import GraphsError
 from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op
 
 __all__ = ["VerificationError", "verify"]
 
 
-class VerificationError(ValueError):
+class VerificationError(GraphsError, ValueError):
     """The graph breaks a rule of the IR; ``op`` is where, if one operation is to blame."""
 
     def __init__(self, message: str, op: Op | None = None) -> None:

@@ -178,29 +178,42 @@ def _chain_step(options: Mapping[str, Any], where: str) -> Step:
 
     def apply(state: _State) -> None:
         for op in state.graph.body:
-            if kind_of(op) in consumers and op.name not in state.group_of:
-                _absorb_producers(state, op, producers, where)
+            if kind_of(op) in consumers and op.name not in (INPUT, OUTPUT, CONSTANT):
+                _absorb_producers(state, op, producers, consumers, where)
 
     return apply
 
 
-def _absorb_producers(state: _State, op: Op, producers: frozenset[Kind], where: str) -> None:
-    """Merge into ``op``'s group every producing group that nothing else reads, until there is none."""
+def _absorb_producers(
+    state: _State, op: Op, producers: frozenset[Kind], consumers: frozenset[Kind], where: str
+) -> None:
+    """Merge into ``op``'s group every producing group that nothing else reads, until there is none.
+
+    A kernel has at most one member that is not of a consumer kind: two convolutions do not become one kernel.
+    """
     group = state.group_of.get(op) or _Group([op], "", where)
-    merged = True
-    while merged:
-        merged = False
-        for producer in [value.op for member in group.ops for value in member.inputs]:
-            if producer in group.ops or producer.name in (INPUT, CONSTANT):
-                continue
-            other = state.group_of.get(producer) or _Group([producer], "", where)
-            members = {*other.ops, *group.ops}
-            outside = any(user not in members for member in other.ops for user in state.graph.users(member))
-            if not outside and _heaviest(other) in producers:
-                group.ops.extend(other.ops)
-                merged = True
-    if len(group.ops) > 1:
+    while (other := _mergeable(state, group, producers, consumers)) is not None:
+        group.ops.extend(other.ops)
+        group.name = ""
         state.group_of.update((member, group) for member in group.ops)
+
+
+def _mergeable(
+    state: _State, group: _Group, producers: frozenset[Kind], consumers: frozenset[Kind]
+) -> _Group | None:
+    members = set(group.ops)
+    heavy = _heaviest(group) not in consumers
+    for producer in (value.op for member in group.ops for value in member.inputs):
+        if producer in members or producer.name in (INPUT, CONSTANT):
+            continue
+        other = state.group_of.get(producer) or _Group([producer], "", group.where)
+        kind = _heaviest(other)
+        if kind not in producers or (heavy and kind not in consumers):
+            continue
+        inside = members.union(other.ops)
+        if all(user in inside for member in other.ops for user in state.graph.users(member)):
+            return other
+    return None
 
 
 def _heaviest(group: _Group) -> Kind:

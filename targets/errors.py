@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..ir.errors import GraphsError
+
 __all__ = ["TargetError", "Where", "suggestion"]
 
 
@@ -22,7 +24,7 @@ class Where:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-class TargetError(Exception):
+class TargetError(GraphsError):
     """A target that cannot be used; prints as `file:line:column: path.to.key: what is wrong`.
 
     `help` names the way out where there is one, without the word "help:" before it.
@@ -32,8 +34,7 @@ class TargetError(Exception):
         self.message = message
         self.where = where
         self.path = path
-        self.help = help
-        super().__init__(str(self))
+        super().__init__(str(self), help or "")
 
     def __str__(self) -> str:
         place = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from ..ir import Graph, VerificationError, print_graph
+from ..ir import Graph, VerificationError
 from ..ir.errors import GraphsError
 from ..passes.base import Context, Pass
 from ..passes.files import write_atomically
@@ -19,18 +19,17 @@ from ..passes.plugins import find_pass, load_entry_points, load_plugin
 from ..passes.report import Report
 from ..passes.reporting import build_report
 from ..passes.reproducer import precision_named, read_reproducer
-from ..targets import Target, TargetError, load_target
+from ..targets import load_target
 from .emit import emit
 from .emit.view import View
 from .inputs import Input, inputs_of
 from .options import Options
 from .outputs import Output
-from .terminal import Messages, takes_color, width_of
+from .terminal import PIPED_WIDTH, Messages, takes_color, width_of
 
 __all__ = ["run"]
 
 EVERY_PASS = "*"
-SEPARATOR = "// -----\n"
 
 
 @dataclass(slots=True)
@@ -66,8 +65,8 @@ def run(options: Options) -> int:
         if options.run_reproducer:
             return _run_reproducer(session, Path(options.run_reproducer))
         return _run_models(session)
-    except (GraphsError, TargetError) as error:
-        messages.error(str(error), error.help or "")
+    except GraphsError as error:
+        messages.error(str(error), error.help)
     return 1
 
 
@@ -121,8 +120,11 @@ def _run_one(session: _Session, model: Input, context: Callable[[], Context]) ->
             graph = model.read()
         report = _analysed(session, graph, made, model.read)
         _show(session, report, made)
-    except (GraphsError, VerificationError) as error:
-        _fail(session, error if isinstance(error, GraphsError) else GraphsError(f"{model.label}: {error}"))
+    except VerificationError as error:
+        _fail(session, GraphsError(f"{model.label}: {error}"))
+        return
+    except GraphsError as error:
+        _fail(session, error)
         return
     finally:
         _warn(session, made)
@@ -258,9 +260,8 @@ def _emitted(output: Output, reports: list[Report], view: View) -> str | bytes:
 
 def _view(options: Options, path: Path | None) -> View:
     """How to show things: to a file plainly, to a terminal in its width and colours."""
-    width = options.width if path else width_of(sys.stdout, options.width)
     return View(
-        width=width or View.width,
+        width=options.width or PIPED_WIDTH if path else width_of(sys.stdout, options.width),
         color=options.color == "always" if path else takes_color(sys.stdout, options.color),
         order=options.order, by=options.by, top=options.top, wide=options.wide,
         quiet=options.quiet, path=path,

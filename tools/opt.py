@@ -88,7 +88,8 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 @click.option("--by", type=click.Choice(["kernel", "kind", "pattern", "module"]), default="kernel", show_default=True,
               help="What a row is.")
 @click.option("--wide", is_flag=True, help="Show every column, whatever the width.")
-@click.option("--width", type=click.IntRange(min=40), metavar="COLUMNS", help="Columns to fill. [the terminal's, or 120]")
+@click.option("--width", type=click.IntRange(min=40), metavar="COLUMNS",
+              help="Columns to fill. [the terminal's, or 120]")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True,
               help="When to use colour; NO_COLOR is honoured.")
 @click.option("--verbose", "-v", count=True, help="Say more on standard error.")
@@ -98,7 +99,8 @@ def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -
 @click.option("--print-ir-after", multiple=True, is_flag=False, flag_value=ALL_PASSES, metavar="[PASS]",
               help="Print the graph after a pass, or after all.")
 @click.option("--print-ir-after-all", is_flag=True, help="Print the graph after every pass.")
-@click.option("--verify-each/--no-verify-each", default=True, show_default=True, help="Check the graph after every pass.")
+@click.option("--verify-each/--no-verify-each", default=True, show_default=True,
+              help="Check the graph after every pass.")
 @click.option("--timing", is_flag=True, help="Say how long each step took.")
 @click.option("--stats", is_flag=True, help="Say what each pass did.")
 @click.option("--dump-pipeline", is_flag=True, help="Print the pipeline that really runs.")

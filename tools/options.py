@@ -44,6 +44,11 @@ class Options:
     color: str
     width: int | None
 
+    @property
+    def quiet(self) -> bool:
+        """Whether only totals and errors are wanted."""
+        return self.verbosity == 0
+
 
 def options_from(given: dict[str, Any]) -> Options:
     """Return the options that click parsed, checked against each other.

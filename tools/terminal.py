@@ -7,11 +7,12 @@ import shutil
 import sys
 from typing import TextIO
 
-__all__ = ["PIPED_WIDTH", "Messages", "takes_color", "width_of"]
+__all__ = ["PIPED_WIDTH", "Messages", "ascii_only", "takes_color", "width_of"]
 
 PIPED_WIDTH = 120
 _STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "help": "\x1b[1;36m", "note": "\x1b[1;34m"}
 _RESET = "\x1b[0m"
+_PLAIN = {"×": "x", "→": "->", "·": "-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "Σ": "sum", "µ": "u", "±": "+-"}
 
 
 def takes_color(stream: TextIO, mode: str) -> bool:
@@ -60,3 +61,8 @@ class Messages:
     def _write(self, kind: str, text: str) -> None:
         head = f"{_STYLES[kind]}{kind}:{_RESET}" if self._color else f"{kind}:"
         sys.stderr.write(f"{head} {text}\n")
+
+
+def ascii_only(text: str) -> str:
+    """The text in ASCII, for terminals whose encoding lacks the characters that it uses."""
+    return text.translate({ord(character): plain for character, plain in _PLAIN.items()})

@@ -220,7 +220,7 @@ def _multi_head_types(op: Op) -> tuple[Type, ...] | None:
 
 @define("com.microsoft.MultiHeadAttention", kind=Kind.CONTRACTION, infer=_multi_head_types)
 def multi_head_attention(op: Op) -> Iterable[Primitive]:
-    """Attention of projected operands: apart, key and value packed, or all three (com.microsoft.MultiHeadAttention-1)."""
+    """Attention of projected operands: apart, keys and values packed, or all three (MultiHeadAttention-1)."""
     q, heads, dtype = dims(op, 0), integer(op, "num_heads", 1), tensor(op, 0).dtype
     key = dims(op, 1) if op.operand(1) is not None else q
     width = q[2] * q[4] if len(q) == 5 else q[2]
@@ -270,7 +270,7 @@ def group_query_attention(op: Op) -> Iterable[Primitive]:
     return (*rotary, *sizes.primitives(1, number(op, "softcap", 0.0) > 0, fresh))
 
 
-# -- mixtures of experts ------------------------------------------------------------------------------------------------
+# -- mixtures of experts -----------------------------------------------------------------------------------------------
 
 
 @define("com.microsoft.MoE", "com.microsoft.QMoE", kind=Kind.CONTRACTION, infer=same_type)

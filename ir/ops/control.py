@@ -227,7 +227,7 @@ def scan(op: Op) -> Iterable[Primitive]:
     return _trips(op, trips)
 
 
-# -- sequences and optionals: references, until a tensor is cut or joined -------------------------------------------------
+# -- sequences and optionals: references, until a tensor is cut or joined ----------------------------------------------
 
 
 def _same_sequence(op: Op) -> tuple[Type, ...] | None:
@@ -328,7 +328,7 @@ def sequence_map(op: Op) -> Iterable[Primitive]:
     return (Unknown(f"the number of elements that {op.label!r} maps is known only when it runs"),)
 
 
-# -- strings: work that grows with their length, which types do not say ---------------------------------------------------
+# -- strings: work that grows with their length, which types do not say ------------------------------------------------
 
 
 @define(

@@ -21,7 +21,7 @@ __all__ = ["Equation"]
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """An einsum over operands of known rank; dimensions under an ellipsis are labelled ``.0``, ``.1`` from the right."""
+    """An einsum over operands of known rank; an ellipsis stands for labels ``.0``, ``.1``, … from the right."""
 
     terms: tuple[tuple[str, ...], ...]
     result: tuple[str, ...]

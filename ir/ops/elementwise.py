@@ -17,7 +17,7 @@ import numpy as np
 
 from ..graph import Op
 from ..primitives import Elementwise, Primitive
-from ..registry import Kind, Lowering, OpDef, add, define
+from ..registry import Kind, OpDef, add, define
 from ..types import DType, Symbol, TensorType, Type
 from .reading import (
     UNKNOWN_DIM,
@@ -27,12 +27,9 @@ from .reading import (
     elements,
     integer,
     number,
-    numpy_dtype,
-    ranked,
     tensor,
     text,
     typed,
-    view,
 )
 
 __all__ = ["activation_ops", "broadcast_types", "elementwise", "elementwise_lowering"]
@@ -75,7 +72,7 @@ def _boolean_types(op: Op) -> tuple[Type, ...] | None:
     return broadcast_types(op, _BOOLEAN)
 
 
-# -- evaluation, of numbers and of dimensions that are symbols ----------------------------------------------------------
+# -- evaluation, of numbers and of dimensions that are symbols ---------------------------------------------------------
 
 
 def _divide(a: Array, b: Array) -> Array:
@@ -245,7 +242,7 @@ def activation_ops(name: str) -> int:
     return rows.get(name.lower(), extra.get(name.lower(), 0))
 
 
-# -- rows whose work depends on attributes or operands ------------------------------------------------------------------
+# -- rows whose work depends on attributes or operands -----------------------------------------------------------------
 
 
 def _variadic(name: str, function: Callable[..., Any], extra: int = 0) -> None:
@@ -347,60 +344,6 @@ def _where_types(op: Op) -> tuple[Type, ...] | None:
 def where(op: Op) -> Iterable[Primitive]:
     """One selection per element."""
     return (Elementwise("where", elements(op), tensor(op, 1).dtype),)
-
-
-# -- conversions ------------------------------------------------------------------------------------------------------
-
-
-def _convert(op: Op) -> Lowering | Iterable[Primitive]:
-    target = op.results[0].type
-    if isinstance(target, TensorType) and target.dtype is tensor(op, 0).dtype:
-        return view(op)
-    return (Elementwise("cast", elements(op), tensor(op, 0).dtype),)
-
-
-def _evaluate_cast(op: Op, x: Array, like: Array | None = None) -> Array | None:
-    target = op.results[0].type
-    name = numpy_dtype(target.dtype) if isinstance(target, TensorType) else None
-    if name is None or x.dtype.kind in "US":
-        return None
-    if x.dtype == object:
-        return x if name in ("int64", "int32") else None
-    with np.errstate(all="ignore"):
-        return x.astype(name)
-
-
-def _cast_types(op: Op) -> tuple[Type, ...] | None:
-    """``to`` is a type once the frontend has read it, a TensorProto number in a file."""
-    from ..onnx_types import dtype_of
-
-    shape, to = ranked(op, 0), op.attributes.get("to")
-    dtype = to.dtype if isinstance(to, TensorType) else dtype_of(to) if isinstance(to, int) else DType.UNKNOWN
-    return None if dtype is DType.UNKNOWN else (TensorType(dtype, shape[1] if shape else None),)
-
-
-@define("onnx.Cast", kind=Kind.ELEMENTWISE, infer=_cast_types, evaluate=_evaluate_cast)
-def cast(op: Op) -> Lowering | Iterable[Primitive]:
-    """One conversion per element; nothing where the type stays."""
-    return _convert(op)
-
-
-def _cast_like_types(op: Op) -> tuple[Type, ...] | None:
-    type_, like = typed(op, 0), typed(op, 1)
-    return None if type_ is None or like is None else (TensorType(like.dtype, type_.shape),)
-
-
-@define("onnx.CastLike", kind=Kind.ELEMENTWISE, infer=_cast_like_types, evaluate=_evaluate_cast)
-def cast_like(op: Op) -> Lowering:
-    """One conversion per element; nothing where the types are equal. The second operand's elements are not read."""
-    converted = _convert(op)
-    return converted if isinstance(converted, Lowering) else Lowering(tuple(converted), {1: 0})
-
-
-@define("onnx.BitCast", kind=Kind.VIEW)
-def bit_cast(op: Op) -> Lowering:
-    """The same bytes under another type: a view."""
-    return view(op)
 
 
 # -- com.microsoft ----------------------------------------------------------------------------------------------------

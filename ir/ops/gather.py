@@ -142,7 +142,7 @@ def gather_block_quantized(op: Op) -> Lowering:
 
 
 def _put(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
-    """The operand copied, then each update put in its place, with one operation where it is combined with what is there."""
+    """The operand copied, then each update put in its place, or combined with what is there."""
     dtype, count = tensor(op, 0).dtype, size(op, updates)
     combined = text(op, "reduction", "none") != "none"
     arithmetic = (Elementwise(text(op, "reduction", "none"), count, dtype),) if combined else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..graph import Op
+from ..onnx_types import dtype_of
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
@@ -12,8 +13,8 @@ from .reading import elements, integers, typed
 
 __all__: list[str] = []
 
-# A counter-based generator (Philox) takes about ten integer operations for each number; a normal one adds a logarithm, a
-# root, a cosine and two products (Box-Muller).
+# A counter-based generator (Philox) takes about ten integer operations for each number; a normal one adds a logarithm,
+# a root, a cosine and two products (Box-Muller).
 _UNIFORM_OPS = 10
 _NORMAL_OPS = 15
 
@@ -24,8 +25,6 @@ def _dtype(op: Op) -> DType:
 
 
 def _random_types(op: Op) -> tuple[Type, ...] | None:
-    from ..onnx_types import dtype_of
-
     like, chosen = typed(op, 0), op.attributes.get("dtype")
     if isinstance(chosen, TensorType):
         dtype = chosen.dtype

@@ -192,7 +192,7 @@ def _embed_types(op: Op) -> tuple[Type, ...] | None:
 
 @define("com.microsoft.EmbedLayerNormalization", kind=Kind.NORMALIZATION, infer=_embed_types)
 def embed_layer_normalization(op: Op) -> Lowering:
-    """Rows of two or three tables (word, position, segment) added, then layer normalisation; only these rows are read."""
+    """Rows of two or three tables added, then layer normalisation; no other rows are read."""
     rows, hidden, dtype = size(op, 0), dims(op, 2)[1], tensor(op, 2).dtype
     tables = [index for index in (2, 3, 4) if op.operand(index) is not None]
     fetched = rows * hidden * dtype.bits // 8

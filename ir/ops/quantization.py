@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..graph import Op
+from ..onnx_types import dtype_of
 from ..primitives import Copy, Elementwise, Primitive, Reduction, Softmax
 from ..registry import Kind, OpDef, add, define
 from ..types import DType, TensorType, Type
@@ -19,8 +20,6 @@ __all__: list[str] = []
 
 
 def _quantize_types(op: Op) -> tuple[Type, ...] | None:
-    from ..onnx_types import dtype_of
-
     x, zero_point = typed(op, 0), typed(op, 2)
     if x is None:
         return None
@@ -36,8 +35,6 @@ def quantize_linear(op: Op) -> Iterable[Primitive]:
 
 
 def _dequantize_types(op: Op) -> tuple[Type, ...] | None:
-    from ..onnx_types import dtype_of
-
     x, scale = typed(op, 0), typed(op, 1)
     if x is None or scale is None:
         return None
@@ -65,7 +62,7 @@ def dynamic_quantize_linear(op: Op) -> Iterable[Primitive]:
     return (Reduction("minmax", count, 2, dtype, 2), Elementwise("quantize", count, dtype, REQUANTIZE_OPS))
 
 
-# -- com.microsoft.QLinear*: scale in, compute, scale out -----------------------------------------------------------------
+# -- com.microsoft.QLinear*: scale in, compute, scale out --------------------------------------------------------------
 
 
 def _binary_types(op: Op) -> tuple[Type, ...] | None:

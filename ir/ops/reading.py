@@ -291,7 +291,7 @@ def ratio(above: Sequence[Dim], below: Sequence[Dim]) -> Dim:
     return symbols[0] if len(symbols) == 1 and top == bottom else UNKNOWN_DIM
 
 
-# -- result types and lowerings that many operators share ---------------------------------------------------------------
+# -- result types and lowerings that many operators share --------------------------------------------------------------
 
 
 def with_shape(op: Op, shape: Shape | None, dtype: DType | None = None) -> tuple[Type, ...] | None:

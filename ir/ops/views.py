@@ -32,7 +32,7 @@ from .reading import (
 __all__: list[str] = []
 
 
-# -- Reshape and its kin ------------------------------------------------------------------------------------------------
+# -- Reshape and its kin -----------------------------------------------------------------------------------------------
 
 
 def _wanted_shape(op: Op) -> tuple[Dim, ...] | None:
@@ -139,7 +139,7 @@ def unsqueeze(op: Op) -> Lowering:
     return view(op)
 
 
-# -- what passes its operand on -----------------------------------------------------------------------------------------
+# -- what passes its operand on ----------------------------------------------------------------------------------------
 
 
 @define("onnx.Identity", kind=Kind.VIEW, any_type=True, infer=lambda op: _passed(op), evaluate=lambda op, x: x)
@@ -196,7 +196,7 @@ def _constant_array(op: Op) -> Array | None:
     return None
 
 
-# -- Shape and Size: from types, not from elements ------------------------------------------------------------------------
+# -- Shape and Size: from types, not from elements ---------------------------------------------------------------------
 
 
 def _shape_bounds(op: Op, rank: int) -> tuple[int, int]:

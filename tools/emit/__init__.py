@@ -1,6 +1,6 @@
 """What comes out: one module for each format, each with ``emit(reports, view) -> str | bytes``.
 
-A format is one line of :data:`FORMATS`: its module is imported when it is used, so that naming the formats costs nothing.
+A format is one line of :data:`FORMATS`; its module is imported when it is used.
 """
 
 from __future__ import annotations

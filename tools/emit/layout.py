@@ -46,7 +46,8 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _least(columns: Sequence[Column]) -> int:
-    return INDENT + GAP * (len(columns) - 1) + sum(min(column.width, column.least or column.width) for column in columns)
+    widths = (min(column.width, column.least or column.width) for column in columns)
+    return INDENT + GAP * (len(columns) - 1) + sum(widths)
 
 
 def _shortened(columns: list[Column], width: int) -> list[Column]:

@@ -45,16 +45,14 @@ def table(report: Report, view: View) -> str:
 
 def _chosen(report: Report, view: View) -> tuple[list[Row], list[Row]]:
     """The rows to show, and the line that sums up the others, if there are any."""
-    if view.by == "kernel":
-        rows = kernel_rows(report, grouped=view.order == "time")
-    else:
-        rows = aggregated(report, view.by)
-    if view.order == "time" and view.by != "module":
+    by_time = view.order == "time"
+    rows = kernel_rows(report, grouped=by_time) if view.by == "kernel" else aggregated(report, view.by)
+    if by_time and view.by != "module":
         rows.sort(key=lambda row: row.cost, reverse=True)
     rows = with_shares(rows)
     if view.top is not None:
         return _cut(rows, view.top, "more kernels")
-    if view.order == "graph" or view.by != "kernel":
+    if not by_time or view.by != "kernel":
         return [row for row in rows if view.by != "module" or _matters(row)], []
     small = [row for row in rows if not _matters(row)]
     if len(small) < 2:

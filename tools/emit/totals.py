@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from ...passes.report import Report, Total
-from ..units import NOTHING, duration, percent, si
+from ..units import NOTHING, duration, si
 from .layout import INDENT, Column, fitted, rendered, shortened
 from .view import View
 

@@ -1,0 +1,50 @@
+"""What ``--explain`` prints: the formula, the sizes and the constants behind one kernel, with their sources."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..passes.base import PassError
+from ..passes.explain import Explanation, Step, explain, find_kernel
+from ..passes.lower import Work
+from ..passes.report import Report
+from ..targets import Target
+from .emit.view import View
+from .units import duration
+
+__all__ = ["explanation"]
+
+_TOPIC_WIDTH = 10
+_BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+def explanation(report: Report, node: str, target: Target, view: View) -> str:
+    """Return why the kernel that holds ``node`` costs what it costs.
+
+    Raises:
+        PassError: no kernel holds it, or the pipeline has not counted its work.
+    """
+    op = find_kernel(report.graph, node)
+    if Work not in op.facts:
+        raise PassError(f"{node}: nothing to explain yet", help="the pipeline needs cost: --passes=fuse,lower,cost")
+    found = explain(report.graph, op, target)
+    return _headline(found, view) + "".join(_step(step, view) for step in found.steps)
+
+
+def _headline(found: Explanation, view: View) -> str:
+    operations = ", ".join(f'{operator} "{name}"' for operator, name in found.operations)
+    return f"{_styled(found.name, _BOLD, view)}   {found.pattern} ({operations})\n"
+
+
+def _step(step: Step, view: View) -> str:
+    outcome = f" = {duration(step.seconds)}" if step.seconds is not None else ""
+    margin = " " * (2 + _TOPIC_WIDTH)
+    room = max(view.width - len(margin), 40)
+    lines = textwrap.wrap(step.formula + outcome, room, break_long_words=False) or [""]
+    lines += [_styled(line, _DIM, view) for line in textwrap.wrap(step.source, room, break_long_words=False)]
+    topic = _styled(f"{step.topic:<{_TOPIC_WIDTH}}", _BOLD, view)
+    return f"  {topic}" + f"\n{margin}".join(lines) + "\n"
+
+
+def _styled(text: str, style: str, view: View) -> str:
+    return f"{style}{text}{_RESET}" if view.color else text
