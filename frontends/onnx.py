@@ -1,8 +1,8 @@
 """ONNX models to IR: opsets 7 to the newest, with local functions inlined and subgraphs as regions.
 
-Weights are types, not bytes: initialisers above a small threshold are dropped before anything looks at them, so external
-data may be absent. Result types come from onnx's own whole-model inference on that stripped model, which is C++; what it
-leaves open the ``shape`` pass fills in.
+Weights are types, not bytes: initialisers above a small threshold are dropped before anything looks at them, so
+external data may be absent. Result types come from onnx's own whole-model inference on that stripped model, which is
+C++; what it leaves open the ``shape`` pass fills in.
 """
 
 from __future__ import annotations
@@ -257,8 +257,12 @@ class _Builder:
             for name, body in bodies:
                 regions.append(Graph(name))
                 _Builder(regions[-1], f"{self.label}: {reader}", self.opset).build(body, captured)
-        results = [(name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)]
-        loc = Location.of(node.name or (node.output[0] if node.output else node.op_type), _module(node, operands), index)
+        results = [
+            (name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)
+        ]
+        loc = Location.of(
+            node.name or (node.output[0] if node.output else node.op_type), _module(node, operands), index
+        )
         domain = "onnx" if node.domain in ("", "ai.onnx") else node.domain
         op = self.graph.add(f"{domain}.{node.op_type}", operands, results, attributes, regions=regions, loc=loc)
         scope.values.update((name, op.results[i]) for i, name in enumerate(node.output) if name)
@@ -294,7 +298,9 @@ class _Builder:
             return
         value = _attribute(attribute, where)
         values = value if isinstance(value, tuple) else (value,)
-        dtype = DType.STRING if attribute.s or attribute.strings else DType.F32 if "float" in attribute.name else DType.I64
+        dtype = (
+            DType.STRING if attribute.s or attribute.strings else DType.F32 if "float" in attribute.name else DType.I64
+        )
         type = TensorType(dtype, (len(values),) if isinstance(value, tuple) else ())
         kept = Dense(type, tuple(item for item in values if isinstance(item, int | float | str)))
         attributes: dict[str, Attribute] = {"value": kept} if len(kept.values) <= FOLD_LIMIT else {}

@@ -9,7 +9,7 @@ from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .parser import ParseError, parse, parse_all
 from .printer import print_attribute, print_graph
-from .registry import Kind, Lowering, OpDef, define, definition, definitions, kind_of, lowering
+from .registry import Kind, Lowering, OpDef, define, definition, definitions, infer_types, kind_of, lowering
 from .types import Dim, DType, OptionalType, SequenceType, Shape, Symbol, TensorType, Type, UnknownType
 from .verify import VerificationError, verify
 
@@ -47,6 +47,7 @@ __all__ = [
     "define",
     "definition",
     "definitions",
+    "infer_types",
     "kind_of",
     "lowering",
     "parse",

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 from .attributes import Attribute
@@ -55,7 +55,7 @@ def decode(cls: type[T], encoded: Mapping[str, Any]) -> T:
         raise ValueError(f"{cls.__name__}: {error}") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}

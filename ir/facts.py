@@ -1,7 +1,7 @@
 """Typed facts: what a pass has found out about one operation.
 
-A fact is a frozen dataclass that derives from :class:`Fact`; ``op.facts[Cost]`` is then a ``Cost``. Each fact type has a
-``key``, under which the text form prints it (``graphs.cost = {…}``) and exporters write it.
+A fact is a frozen dataclass that derives from :class:`Fact`; ``op.facts[Cost]`` is then a ``Cost``. Each fact type
+has a ``key``, under which the text form prints it (``graphs.cost = {…}``) and exporters write it.
 """
 
 from __future__ import annotations

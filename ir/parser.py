@@ -102,7 +102,9 @@ class _Parser:
 
     def _expect(self, token: str) -> None:
         if self.token != token or self.kind == "string":
-            self.fail(f"expected {token!r}, found {self.token!r}" if self.token else f"expected {token!r} before the end")
+            self.fail(
+                f"expected {token!r}, found {self.token!r}" if self.token else f"expected {token!r} before the end"
+            )
         self._advance()
 
     def _accept(self, token: str) -> bool:

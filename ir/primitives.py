@@ -83,8 +83,16 @@ class Conv:
     @property
     def macs(self) -> int:
         if self.transposed:
-            return self.batch * self.in_channels * prod(self.in_size) * (self.out_channels // self.groups) * prod(self.kernel)
-        return self.batch * self.out_channels * prod(self.out_size) * (self.in_channels // self.groups) * prod(self.kernel)
+            return (
+                self.batch
+                * self.in_channels
+                * prod(self.in_size)
+                * (self.out_channels // self.groups)
+                * prod(self.kernel)
+            )
+        return (
+            self.batch * self.out_channels * prod(self.out_size) * (self.in_channels // self.groups) * prod(self.kernel)
+        )
 
     @property
     def ops(self) -> int:
@@ -303,9 +311,7 @@ class Unknown:
         return "unknown"
 
 
-Primitive = (
-    Gemm | Conv | Elementwise | Reduction | Softmax | Normalization | Copy | Gather | Window | Scan | Unknown
-)
+Primitive = Gemm | Conv | Elementwise | Reduction | Softmax | Normalization | Copy | Gather | Window | Scan | Unknown
 
 
 def flops(primitive: Primitive) -> int:

@@ -88,9 +88,7 @@ def _attribute_dictionary(op: Op, names: Mapping[Value, str]) -> str:
     if any(names[value] != value.name for value in op.results):
         attributes["graphs.names"] = tuple(value.name for value in op.results)
     if op.regions:
-        attributes["graphs.regions"] = tuple(
-            {"sym_name": region.name, **region.attributes} for region in op.regions
-        )
+        attributes["graphs.regions"] = tuple({"sym_name": region.name, **region.attributes} for region in op.regions)
     for fact in op.facts:
         attributes[f"graphs.{fact.key}"] = encode(fact)
     return f" {print_attribute(attributes)}" if attributes else ""

@@ -22,7 +22,7 @@ from .graph import Op, Value
 from .primitives import Primitive, Unknown
 from .types import TensorType, Type
 
-__all__ = ["Kind", "Lowering", "OpDef", "define", "definition", "definitions", "kind_of", "lowering"]
+__all__ = ["Kind", "Lowering", "OpDef", "define", "definition", "definitions", "infer_types", "kind_of", "lowering"]
 
 
 class Kind(Enum):
@@ -161,9 +161,20 @@ def lowering(op: Op) -> Lowering:
         return _unknown(f"shape of {open_value.name!r} is not known: {open_value.type}")
     try:
         lowered = entry.lower(op)
+        return lowered if isinstance(lowered, Lowering) else Lowering(tuple(lowered))
     except MALFORMED as error:
         return _unknown(f"{op.name} {op.label!r} does not fit its operator: {error}")
-    return lowered if isinstance(lowered, Lowering) else Lowering(tuple(lowered))
+
+
+def infer_types(op: Op) -> Sequence[Type] | None:
+    """Return the result types that an operation's entry infers; ``None`` where it cannot, or the operation is wrong."""
+    entry = definition(op.name)
+    if entry is None or entry.infer is None:
+        return None
+    try:
+        return entry.infer(op)
+    except MALFORMED:
+        return None
 
 
 def _unknown(reason: str) -> Lowering:

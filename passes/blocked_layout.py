@@ -1,8 +1,9 @@
 """Which values a runtime with a channel-blocked layout (NCHWc) keeps in that layout.
 
-onnxruntime's CPU provider reorders activations so that a block of channels fills a vector register. Where both ends of an
-edge are blocked, more fuses (a residual addition becomes part of the convolution); where a convolution cannot be blocked
-it stays plain. Sources: onnxruntime ``core/optimizer/nchwc_transformer.cc`` and its optimised graphs of 60 networks.
+onnxruntime's CPU provider reorders activations so that a block of channels fills a vector register. Where both ends
+of an edge are blocked, more fuses (a residual addition becomes part of the convolution); where a convolution cannot
+be blocked it stays plain. Sources: onnxruntime ``core/optimizer/nchwc_transformer.cc`` and its optimised graphs of 60
+networks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ __all__ = ["blocked_values"]
 _POOLS = frozenset({"onnx.MaxPool", "onnx.AveragePool"})
 _SAME_LAYOUT = frozenset(
     f"onnx.{name}"
-    for name in ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization", "GlobalAveragePool", "GlobalMaxPool")
+    for name in (
+        "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization",
+        "GlobalAveragePool", "GlobalMaxPool",
+    )
 )  # fmt: skip
 _SUMS = frozenset({"onnx.Add", "onnx.Sum", "onnx.Mul"})
 

@@ -1,9 +1,9 @@
 """What each kernel costs: dispatch + max(compute, memory), with every constant traceable to where it is written.
 
-Compute: each primitive's FLOPs over the peak of the fastest unit that runs its kind at its precision, times the share of
-peak that its class of kernels reaches. Memory: bytes at the kernel's boundary over the bandwidth of the level that they
-come from, times the share of that. Activations come from the nearest level that holds the kernel's working set; weights
-from the nearest that holds all weights of the network, since every inference sweeps through all of them.
+Compute: each primitive's FLOPs over the peak of the fastest unit that runs its kind at its precision, times the share
+of peak that its class of kernels reaches. Memory: bytes at the kernel's boundary over the bandwidth of the level that
+they come from, times the share of that. Activations come from the nearest level that holds the kernel's working set;
+weights from the nearest that holds all weights of the network, since every inference sweeps through all of them.
 """
 
 from __future__ import annotations
@@ -14,31 +14,20 @@ from dataclasses import dataclass
 import networkx as nx
 
 from ..ir import CONSTANT, DType, Fact, Graph, Kind, Op, kind_of
-from ..ir.primitives import Conv, Gemm, Primitive, Unknown, flops
+from ..ir.primitives import Primitive, Unknown, flops
 from ..targets import ComputeUnit, Device, Efficiency, Target
 from ..targets import Memory as MemoryLevel
 from .base import Context, Pass
-from .fuse import kernel_ops, main_op
+from .fuse import kernel_ops
 from .lower import Work
+from .memory import memory_plan
 
 __all__ = ["ComputeTerm", "Cost", "CostPass", "Estimate", "MemoryTerm", "critical_path", "estimate", "weight_bytes"]
 
 THEORETICAL = "THEORETICAL"
 
-_RATE_OF = {
-    "int64": ("int64", "int32", "fp32"),
-    "int32": ("int32", "fp32"),
-    "int16": ("int16", "int32", "fp32"),
-    "bool": ("bool", "int8", "fp32"),
-    "int8": ("int8", "int16", "int32", "fp32"),
-    "int4": ("int4", "int8", "fp32"),
-    "int2": ("int2", "int4", "int8", "fp32"),
-    "fp4": ("fp4", "fp8", "fp16", "fp32"),
-    "fp8": ("fp8", "fp16", "fp32"),
-    "bf16": ("bf16", "fp32"),
-    "fp16": ("fp16", "fp32"),
-}
-"""Where a unit has no arithmetic of a precision, the wider ones that stand in for it, in order."""
+_KIND_OF = {"gemm": Kind.CONTRACTION, "conv": Kind.CONTRACTION, "softmax": Kind.NORMALIZATION, "copy": Kind.LAYOUT}
+"""The kind that a primitive's compute unit is chosen by, where it is not the one of the primitive's own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +120,16 @@ class CostPass(Pass):
     provides = ("cost",)
 
     def run(self, graph: Graph, context: Context) -> None:
-        """Attach :class:`Cost` to every kernel."""
+        """Attach :class:`Cost` to every kernel; warn where the network does not fit the target's memory."""
         for op in graph.body:
             op.facts.add(_cost(estimate(op, graph, context.target), context.target))
+        for holds, size in (
+            ("weights", graph.cached(weight_bytes)),
+            ("activations", graph.cached(memory_plan).peak_bytes),
+        ):
+            level = level_for(context.target.device, holds, size)
+            if level.size is not None and size > level.size:
+                context.warn("cost", f"{size:,} bytes of {holds} do not fit {level.name}, which has {level.size:,.0f}")
 
 
 def estimate(op: Op, graph: Graph, target: Target) -> Estimate:
@@ -144,12 +140,12 @@ def estimate(op: Op, graph: Graph, target: Target) -> Estimate:
     for primitive in work.primitives:
         if isinstance(primitive, Unknown) or flops(primitive) == 0:
             continue
-        term = _compute_term(primitive, main_kind(op, primitive), target)
+        term = _compute_term(primitive, target)
         if term is None:
             unknown.append(f"{target.device.name} has no unit for {primitive.tag} in {primitive.dtype.precision}")
         else:
             terms.append(term)
-    work_class = _work_class(op, work, terms)
+    work_class = _work_class(work, terms)
     efficiency = target.runtime.efficiency(work_class, target.device)
     free = target.runtime.views == "free" and all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
     return Estimate(
@@ -163,23 +159,19 @@ def estimate(op: Op, graph: Graph, target: Target) -> Estimate:
     )
 
 
-def main_kind(op: Op, primitive: Primitive) -> str:
-    """The kind that selects a compute unit for a primitive of a kernel."""
-    if isinstance(primitive, Gemm | Conv):
-        return Kind.CONTRACTION.value
-    return {"softmax": "normalization", "copy": "layout"}.get(primitive.tag, primitive.tag)
+def _compute_term(primitive: Primitive, target: Target) -> ComputeTerm | None:
+    kind = _KIND_OF.get(primitive.tag) or Kind(primitive.tag)
+    wanted = target.runtime.arithmetic(primitive.work_class, primitive.dtype.precision)
+    found = target.device.arithmetic(kind.value, wanted)
+    if found is None:
+        return None
+    unit, precision = found
+    return ComputeTerm(
+        primitive, unit, precision, target.runtime.efficiency(primitive.work_class, target.device, precision)
+    )
 
 
-def _compute_term(primitive: Primitive, kind: str, target: Target) -> ComputeTerm | None:
-    precision = target.runtime.arithmetic(primitive.work_class, primitive.dtype.precision)
-    for rate in _RATE_OF.get(precision, (precision,)):
-        unit = target.device.best_unit(kind, rate)
-        if unit is not None:
-            return ComputeTerm(primitive, unit, rate, target.runtime.efficiency(primitive.work_class, target.device, rate))
-    return None
-
-
-def _work_class(op: Op, work: Work, terms: Iterable[ComputeTerm]) -> str:
+def _work_class(work: Work, terms: Iterable[ComputeTerm]) -> str:
     """The class whose efficiency rules the kernel: of the costliest primitive, else of the first one."""
     heaviest = max(terms, key=lambda term: term.seconds, default=None)
     if heaviest is not None:

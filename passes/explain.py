@@ -114,7 +114,9 @@ def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
     low, high = made.efficiency.low, made.efficiency.high
     yield Step("time", f"dispatch + max(compute, memory){bound}", made.seconds)
     if cost:
-        formula = f"{cost.low:.3g} s to {cost.high:.3g} s, 95 %: efficiency between {low:.2g} and {high:.2g} times typical"
+        formula = (
+            f"{cost.low:.3g} s to {cost.high:.3g} s, 95 %: efficiency between {low:.2g} and {high:.2g} times typical"
+        )
         yield Step("interval", formula, source=_cite(made.efficiency))
     for reason in made.unknown:
         yield Step("unknown", reason)

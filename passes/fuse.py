@@ -11,8 +11,8 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
 - ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
 
-A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a kernel of
-its own.
+A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a
+kernel of its own.
 """
 
 from __future__ import annotations
@@ -34,13 +34,30 @@ from .transposes import push_transposes
 
 __all__ = ["Fuse", "kernel_ops", "main_op", "pattern_of"]
 
-_WEIGHT = {
-    kind: rank
-    for rank, kind in enumerate(
-        (Kind.VIEW, Kind.LAYOUT, Kind.ELEMENTWISE, Kind.QUANTIZATION, Kind.GATHER, Kind.SCAN, Kind.REDUCTION, Kind.WINDOW,
-         Kind.NORMALIZATION, Kind.CONTROL, Kind.OPAQUE, Kind.RECURRENT, Kind.CONTRACTION)
-    )
-}  # fmt: skip
+_LIGHT_TO_HEAVY = (
+    Kind.VIEW,
+    Kind.LAYOUT,
+    Kind.ELEMENTWISE,
+    Kind.QUANTIZATION,
+    Kind.GATHER,
+    Kind.SCAN,
+    Kind.REDUCTION,
+    Kind.WINDOW,
+    Kind.NORMALIZATION,
+    Kind.CONTROL,
+    Kind.OPAQUE,
+    Kind.RECURRENT,
+    Kind.CONTRACTION,
+)
+_WEIGHT = {kind: rank for rank, kind in enumerate(_LIGHT_TO_HEAVY)}
+
+_REWRITES: dict[str, Callable[[Graph], int]] = {
+    "fold_constants": lambda graph: fold_constants(graph) + drop_dead(graph),
+    "merge_equal": merge_equal,
+    "push_transposes": push_transposes,
+    "split_siblings": split_siblings,
+}
+"""Steps without options: what they change in the graph before kernels are formed."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +139,29 @@ def _step(source: RuleSource) -> Step:
 def _read_step(rule: Mapping[str, Any], where: str) -> Step:
     if "match" in rule:
         return _match_step(rule, where)
-    if rule.get("fold_constants"):
-        return lambda state: state.context.count(f"fuse: {where}", fold_constants(state.graph) + drop_dead(state.graph))
-    if rule.get("merge_equal"):
-        return lambda state: state.context.count(f"fuse: {where}", merge_equal(state.graph))
-    if rule.get("push_transposes"):
-        return lambda state: state.context.count(f"fuse: {where}", push_transposes(state.graph))
-    if rule.get("split_siblings"):
-        return lambda state: state.context.count(f"fuse: {where}", split_siblings(state.graph))
-    if "drop" in rule:
-        names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
-        return lambda state: state.context.count(f"fuse: {where}", drop_no_ops(state.graph, names))
-    if "blocked_layout" in rule:
-        return lambda state: setattr(state, "blocked", blocked_values(state.graph, int(rule["blocked_layout"]["block"])))
     if "chain" in rule:
         return _chain_step(rule["chain"], where)
-    raise PatternError(f"a rule has no step among match, chain, fold_constants, drop, merge_equal, split_siblings, push_transposes, blocked_layout: {rule}")
+    if "drop" in rule:
+        names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
+        return _rewrite_step(lambda graph: drop_no_ops(graph, names), where)
+    if "blocked_layout" in rule:
+        return _layout_step(int(rule["blocked_layout"]["block"]))
+    for name, rewrite in _REWRITES.items():
+        if rule.get(name) is True:
+            return _rewrite_step(rewrite, where)
+    steps = ", ".join(("match", "chain", "drop", "blocked_layout", *_REWRITES))
+    raise PatternError(f"a rule has one step among {steps}; this one has {', '.join(rule)}")
+
+
+def _rewrite_step(rewrite: Callable[[Graph], int], where: str) -> Step:
+    return lambda state: state.context.count(f"fuse: {where}", rewrite(state.graph))
+
+
+def _layout_step(block: int) -> Step:
+    def apply(state: _State) -> None:
+        state.blocked = blocked_values(state.graph, block)
+
+    return apply
 
 
 # -- match ------------------------------------------------------------------------------------------------------------
@@ -198,9 +222,7 @@ def _absorb_producers(
         state.group_of.update((member, group) for member in group.ops)
 
 
-def _mergeable(
-    state: _State, group: _Group, producers: frozenset[Kind], consumers: frozenset[Kind]
-) -> _Group | None:
+def _mergeable(state: _State, group: _Group, producers: frozenset[Kind], consumers: frozenset[Kind]) -> _Group | None:
     members = set(group.ops)
     heavy = _heaviest(group) not in consumers
     for producer in (value.op for member in group.ops for value in member.inputs):

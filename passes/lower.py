@@ -73,7 +73,7 @@ class Lower(Pass):
                 raise PassError(
                     f"lower: {work.unknown[0].reason}",
                     op,
-                    help="add one with @define (docs/extending.md), or run without --strict to have it reported as unknown",
+                    help="add one with @define (docs/extending.md); without --strict it is reported as unknown",
                 )
 
 

@@ -1,9 +1,9 @@
 """Activation memory: what is live when, what may share a buffer, and where each buffer lies in one arena.
 
-Operations run in the graph's order. A value is allocated when the operation that makes it starts and freed after its last
-reader; graph inputs live from the start to their last reader, graph outputs to the end. Constants are no activations. With
-``views`` a reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over an operand that it is
-the last to read.
+Operations run in the graph's order. A value is allocated when the operation that makes it starts and freed after its
+last reader; graph inputs live from the start to their last reader, graph outputs to the end. Constants are no
+activations. With ``views`` a reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over
+an operand that it is the last to read.
 """
 
 from __future__ import annotations

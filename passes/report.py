@@ -32,8 +32,9 @@ class KernelReport:
     shape and type of its first result, e.g. ``1×512×7×7`` with ``dtype`` ``f32``.
 
     ``seconds`` is the prediction, ``seconds_low`` to ``seconds_high`` its 95 % interval; all time fields are ``None``
-    when no ``cost`` pass ran. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``. ``joules`` is
-    ``None`` where the target has no energy coefficients. ``unknown`` lists what inside could not be counted.
+    when no ``cost`` pass ran. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``.
+    ``joules`` is ``None`` where the target has no energy coefficients. ``unknown`` lists what inside could not be
+    counted.
     """
 
     index: int

@@ -187,9 +187,8 @@ def _summary(kernels: Sequence[KernelReport], context: Context) -> str:
     }
     says = words.get(bound, f"bound by {bound} bandwidth")
     reach = f", at {rate / 1e9:.3g} GFLOP/s" if flops else ""
+    kernels_take = "kernel takes" if len(members) == 1 else "kernels take"
+    share = f"{by_class[pattern] / whole:.0%}"
     return (
-        f"{by_bound[bound] / whole:.0%} of the time is {says}; {len(members)} {pattern} "
-        f"kernel{'s' if len(members) != 1 else ''} take{'s' if len(members) == 1 else ''} {by_class[pattern] / whole:.0%}{reach}."
+        f"{by_bound[bound] / whole:.0%} of the time is {says}; {len(members)} {pattern} {kernels_take} {share}{reach}."
     )
-
-

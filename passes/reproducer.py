@@ -1,9 +1,9 @@
 """Reproducers: the graph that a pass failed on and the pipeline that was still to run, in one runnable file.
 
-    // RUN: graphs-opt --run-reproducer %s
-    // graphs-reproducer: {"pipeline": "lower,cost", "states": ["types"], "target": "host", …}
-    "graphs.graph"() ({
-    …
+// RUN: graphs-opt --run-reproducer %s
+// graphs-reproducer: {"pipeline": "lower,cost", "states": ["types"], "target": "host", …}
+"graphs.graph"() ({
+…
 """
 
 from __future__ import annotations

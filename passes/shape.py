@@ -23,8 +23,8 @@ from ..ir import (
     TensorType,
     Type,
     UnknownType,
-    Value,
     definition,
+    infer_types,
 )
 from .base import Context, Pass
 
@@ -112,14 +112,12 @@ class _Inference:
     # -- types --------------------------------------------------------------------------------------------------------
 
     def _infer(self, graph: Graph, op: Op) -> None:
-        entry = definition(op.name)
-        inferred = entry.infer(op) if entry and entry.infer else None
-        self._refine(graph, op, inferred)
-        if op.dialect == "onnx" or op.dialect.startswith("ai.onnx"):
-            if not all(_complete(value.type) for value in op.results):
-                from ..ir.onnx_types import infer_with_onnx
+        self._refine(graph, op, infer_types(op))
+        known_to_onnx = op.dialect == "onnx" or op.dialect.startswith("ai.onnx")
+        if known_to_onnx and not all(_complete(value.type) for value in op.results):
+            from ..ir.onnx_types import infer_with_onnx
 
-                self._refine(graph, op, infer_with_onnx(op, self.opset))
+            self._refine(graph, op, infer_with_onnx(op, self.opset))
 
     def _refine(self, graph: Graph, op: Op, types: Sequence[Type] | None) -> None:
         for value, type in zip(op.results, types or (), strict=False):

@@ -1,8 +1,8 @@
 """Merges gathers and slices that together take a value apart into one split.
 
-Several ``Gather`` with one index each, or ``Slice`` along one axis, that cover an axis exactly and are all the readers of
-their operand read it once if they run as one ``Split`` (and views that drop the axis, for gathers).
-Source of the behaviour: onnxruntime ``core/optimizer/gather_fusion.cc``.
+Several ``Gather`` with one index each, or ``Slice`` along one axis, that cover an axis exactly and are all the
+readers of their operand read it once if they run as one ``Split`` (and views that drop the axis, for gathers). Source
+of the behaviour: onnxruntime ``core/optimizer/gather_fusion.cc``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir import CONSTANT, DType, Dense, Graph, Location, Op, TensorType, Value
+from ..ir import CONSTANT, Dense, DType, Graph, Location, Op, TensorType, Value
 
 __all__ = ["split_siblings"]
 
@@ -77,7 +77,9 @@ def _covers(parts: Sequence[_Part], dims: Sequence[int]) -> bool:
     ordered = sorted(parts, key=lambda part: part.start)
     same = len({(part.op.name, part.axis) for part in parts}) == 1
     bounds = [0, *(part.end for part in ordered)]
-    return same and bounds[-1] == dims[parts[0].axis] and all(p.start == b for p, b in zip(ordered, bounds, strict=False))
+    return (
+        same and bounds[-1] == dims[parts[0].axis] and all(p.start == b for p, b in zip(ordered, bounds, strict=False))
+    )
 
 
 def _split(graph: Graph, value: Value, parts: Sequence[_Part]) -> None:

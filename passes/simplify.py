@@ -76,5 +76,3 @@ def drop_dead(graph: Graph) -> int:
             graph.erase(op)
             removed += op.name != CONSTANT
     return removed
-
-

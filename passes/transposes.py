@@ -1,7 +1,7 @@
 """Moves transposes towards the outputs until they meet and cancel, as layout-aware runtimes do.
 
-An elementwise operation whose operands are all transposed alike runs on the untransposed ones, and one transpose follows
-it; the same for a split or a squeeze of a transposed value. Two transposes in a row become one, or none.
+An elementwise operation whose operands are all transposed alike runs on the untransposed ones, and one transpose
+follows it; the same for a split or a squeeze of a transposed value. Two transposes in a row become one, or none.
 Source of the behaviour: onnxruntime ``core/optimizer/transpose_optimization``.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import CONSTANT, DType, Dense, Graph, Kind, Op, TensorType, Type, Value, kind_of
+from ..ir import CONSTANT, Dense, DType, Graph, Kind, Op, TensorType, Type, Value, kind_of
 
 __all__ = ["push_transposes"]
 
@@ -89,7 +89,11 @@ def _before_reshape(graph: Graph, reshape: Op) -> Value | None:
     extents = Dense.of(DType.I64, (len(shape),), shape)
     constant = graph.add(CONSTANT, [], [(f"{name}.shape", extents.type)], {"value": extents}, loc=loc, before=reshape)
     view = graph.add(
-        reshape.name, [origin, constant.result], [(f"{name}.view", TensorType(type.dtype, shape))], loc=loc, before=reshape
+        reshape.name,
+        [origin, constant.result],
+        [(f"{name}.view", TensorType(type.dtype, shape))],
+        loc=loc,
+        before=reshape,
     )
     order = tuple(placed.index(axis) for axis in range(len(after)))
     turned = graph.add(TRANSPOSE, [view.result], [(name, type)], {"perm": order}, loc=source.op.loc, before=reshape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -20,7 +20,7 @@ from ..passes.report import Report
 from ..passes.reporting import build_report
 from ..passes.reproducer import precision_named, read_reproducer
 from ..targets import load_target
-from .emit import emit
+from .emit import companions, emit
 from .emit.view import View
 from .inputs import Input, inputs_of
 from .options import Options
@@ -240,22 +240,20 @@ def _finish(session: _Session, reports: list[Report]) -> int:
 
 def _write(session: _Session, output: Output, reports: list[Report]) -> None:
     options = session.options
-    view = _view(options, output.path)
+    view = replace(_view(options, output.path), warn=session.messages.warning)
     if output.path is not None:
         try:
-            write_atomically(output.path, _emitted(output, reports, view))
+            for path, content in companions(output.format, reports, view).items():
+                write_atomically(path, content)
+            write_atomically(output.path, emit(output.format, reports, view))
         except OSError as error:
             raise GraphsError(f"{output.path}: cannot be written: {error.strerror or error}") from None
     elif output.format != "table":
-        _to_stdout(str(_emitted(output, reports, view)))
+        _to_stdout(str(emit(output.format, reports, view)))
     elif len(reports) > 1 and not options.quiet and not options.explain:
         from .emit.totals import comparison
 
         _to_stdout("\n" + comparison(reports, view))
-
-
-def _emitted(output: Output, reports: list[Report], view: View) -> str | bytes:
-    return emit(output.format, reports, view)
 
 
 def _view(options: Options, path: Path | None) -> View:

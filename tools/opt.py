@@ -36,7 +36,7 @@ standard input.
 """
 
 
-class Dimension(click.ParamType):
+class Dimension(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """``NAME=VALUE``, the value a whole number above zero."""
 
     name = "name=value"

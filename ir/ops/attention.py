@@ -17,6 +17,7 @@ from ..types import Dim, DType, Shape, TensorType, Type
 from .elementwise import activation_ops
 from .reading import (
     UNKNOWN_DIM,
+    constant_integers,
     dims,
     elements,
     integer,
@@ -114,7 +115,7 @@ def attention(op: Op) -> Iterable[Primitive]:
     return heads.primitives(masks, number(op, "softcap", 0.0) > 0, fresh)
 
 
-@define("onnx.LinearAttention", kind=Kind.RECURRENT)
+@define("onnx.LinearAttention", "com.microsoft.LinearAttention", kind=Kind.RECURRENT)
 def linear_attention(op: Op) -> Iterable[Primitive]:
     """A state of size×size for each head: an outer product adds to it, a product reads it, for each token in turn.
 
@@ -147,7 +148,13 @@ def _rotary_width(op: Op) -> float:
     return (integer(op, "rotary_embedding_dim", 0) or head_size) / max(1, head_size)
 
 
-@define("onnx.RotaryEmbedding", "com.microsoft.RotaryEmbedding", kind=Kind.ELEMENTWISE, infer=same_type)
+@define(
+    "onnx.RotaryEmbedding",
+    "com.microsoft.RotaryEmbedding",
+    "com.microsoft.MRotaryEmbedding",
+    kind=Kind.ELEMENTWISE,
+    infer=same_type,
+)
 def rotary_embedding(op: Op) -> Lowering:
     """Three operations for each element that is turned; of the tables only the rows in use are read."""
     turned, dtype = int(elements(op) * _rotary_width(op)), tensor(op, 0).dtype
@@ -178,7 +185,12 @@ def _self_attention_types(op: Op) -> tuple[Type, ...] | None:
     return (TensorType(x[0], (*x[1][:2], value)), cache)[: len(op.results)]
 
 
-@define("com.microsoft.Attention", kind=Kind.CONTRACTION, infer=_self_attention_types)
+@define(
+    "com.microsoft.Attention",
+    "com.microsoft.DecoderMaskedSelfAttention",
+    kind=Kind.CONTRACTION,
+    infer=_self_attention_types,
+)
 def self_attention(op: Op) -> Iterable[Primitive]:
     """The projections to query, key and value as one product, then attention."""
     batch, tokens, width = dims(op, 0)
@@ -216,6 +228,18 @@ def _multi_head_types(op: Op) -> tuple[Type, ...] | None:
     if v is None or len(v[1]) == 3:
         return with_shape(op, (*q[1][:2], v[1][2] if v else q[1][2]))
     return with_shape(op, (*q[1][:2], ratio((v[1][1], v[1][3]), ())))
+
+
+@define("com.microsoft.DecoderMaskedMultiHeadAttention", kind=Kind.CONTRACTION)
+def decoder_masked_attention(op: Op) -> Iterable[Primitive]:
+    """One token's attention over a cache (com.microsoft.DecoderMaskedMultiHeadAttention-1)."""
+    q, heads, dtype = dims(op, 0), integer(op, "num_heads", 1), tensor(op, 0).dtype
+    past = dims(op, 5)[2] if op.operand(5) is not None else 0
+    width = result_dims(op)[2]
+    keys = past + q[1] if past else dims(op, 1)[-2]
+    masks = (op.operand(3) is not None) + (op.operand(4) is not None)
+    sizes = Heads(q[0], heads, heads, q[1], keys, width // heads, width // heads, dtype)
+    return sizes.primitives(masks, fresh=2 * q[0] * q[1] * width if past else 0)
 
 
 @define("com.microsoft.MultiHeadAttention", kind=Kind.CONTRACTION, infer=_multi_head_types)
@@ -261,7 +285,8 @@ def group_query_attention(op: Op) -> Iterable[Primitive]:
     heads, kv_heads = integer(op, "num_heads", 1), integer(op, "kv_num_heads", 1)
     width, dtype = result_dims(op)[2], tensor(op, 0).dtype
     head_size = width // heads
-    cached = result_dims(op, 1)[2] if len(op.results) > 1 else 0
+    total = constant_integers(op.operand(6))
+    cached = total[0] if total else result_dims(op, 1)[2] if len(op.results) > 1 else 0
     past = dims(op, 3)[2] if op.operand(3) is not None else 0
     fresh = batch * tokens * kv_heads * head_size * 2
     sizes = Heads(batch, heads, kv_heads, tokens, cached or past + tokens, head_size, head_size, dtype)

@@ -83,6 +83,12 @@ def _divide(a: Array, b: Array) -> Array:
     return np.asarray(quotient, dtype=a.dtype)
 
 
+def _power(a: Array, b: Array) -> Array:
+    """Exact for integers where the exponent is one; else through floats. The base's type stays (ONNX Pow-15)."""
+    exact = a.dtype.kind in "iu" and b.dtype.kind in "iu" and bool((b >= 0).all())
+    return np.power(a if exact else a.astype(np.float64), b).astype(a.dtype)
+
+
 _UNCHANGED: dict[str, tuple[Callable[[Any, Any], Any], int, bool]] = {
     "Add": (operator.add, 0, True),
     "Sub": (operator.sub, 0, False),
@@ -205,7 +211,7 @@ _MANY_OPERANDS = (
     Row("Mul", 1, numpy=np.multiply),
     Row("Or", 1, _BOOLEAN, np.logical_or),
     Row("PRelu", 2),  # multiply, select
-    Row("Pow", 1, numpy=lambda a, b: np.power(a.astype(np.float64), b).astype(a.dtype)),
+    Row("Pow", 1, numpy=_power),
     Row("Sub", 1, numpy=np.subtract),
     Row("Xor", 1, _BOOLEAN, np.logical_xor),
 )
@@ -344,30 +350,3 @@ def _where_types(op: Op) -> tuple[Type, ...] | None:
 def where(op: Op) -> Iterable[Primitive]:
     """One selection per element."""
     return (Elementwise("where", elements(op), tensor(op, 1).dtype),)
-
-
-# -- com.microsoft ----------------------------------------------------------------------------------------------------
-
-
-@define("com.microsoft.BiasGelu", kind=Kind.ELEMENTWISE, infer=broadcast_types)
-def bias_gelu(op: Op) -> Iterable[Primitive]:
-    """Add, Gelu."""
-    return elementwise(op, "bias_gelu", 6)
-
-
-@define("com.microsoft.FastGelu", kind=Kind.ELEMENTWISE, infer=broadcast_types)
-def fast_gelu(op: Op) -> Iterable[Primitive]:
-    """Gelu by tanh, after an optional bias."""
-    return elementwise(op, "fast_gelu", 9 + (op.operand(1) is not None))
-
-
-@define("com.microsoft.Gelu", kind=Kind.ELEMENTWISE, infer=_first_type)
-def contrib_gelu(op: Op) -> Iterable[Primitive]:
-    """Gelu by erf."""
-    return elementwise(op, "gelu", 5)
-
-
-@define("com.microsoft.QuickGelu", kind=Kind.ELEMENTWISE, infer=_first_type)
-def quick_gelu(op: Op) -> Iterable[Primitive]:
-    """x·sigmoid(alpha·x)."""
-    return elementwise(op, "quick_gelu", 5)

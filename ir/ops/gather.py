@@ -67,6 +67,12 @@ def gather(op: Op) -> Lowering:
     return _fetch(op, prod(shape[:axis]) * size(op, 1), prod(shape[axis + 1 :]))
 
 
+@define("com.microsoft.TorchEmbedding", kind=Kind.GATHER, infer=_gather_types)
+def torch_embedding(op: Op) -> Lowering:
+    """One row for each index."""
+    return gather(op)
+
+
 def _indices_types(op: Op) -> tuple[Type, ...] | None:
     indices = ranked(op, 1)
     return None if indices is None else with_shape(op, indices[1])
@@ -192,7 +198,7 @@ def _one_hot_types(op: Op) -> tuple[Type, ...] | None:
 
 def _evaluate_one_hot(op: Op, indices: Array, depth: Array, values: Array) -> Array | None:
     count = int(depth.reshape(-1)[0])
-    if indices.dtype == object or indices.size * count > FOLD_ELEMENTS:
+    if indices.dtype == object or max(1, indices.size) * count > FOLD_ELEMENTS:
         return None
     axis = normal_axis(integer(op, "axis", -1), indices.ndim + 1)
     hot = np.expand_dims(np.mod(indices, count), axis) == np.arange(count).reshape([-1] + [1] * (indices.ndim - axis))
@@ -221,7 +227,7 @@ def non_zero(op: Op) -> Iterable[Primitive]:
     return (Scan("nonzero", size(op, 0), tensor(op, 0).dtype),)
 
 
-@define("onnx.Unique", kind=Kind.SCAN)
+@define("onnx.Unique", "com.microsoft.Unique", kind=Kind.SCAN)
 def unique(op: Op) -> Iterable[Primitive]:
     """A sort: log2(n) comparisons for each element."""
     count = size(op, 0)

@@ -1,17 +1,102 @@
-"""Operators that draw random numbers."""
+"""Operators that make tensors from nothing: fills, ranges and random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil, prod
 
+import numpy as np
+
+from ..attributes import Dense
 from ..graph import Op
 from ..onnx_types import dtype_of
-from ..primitives import Elementwise, Primitive
+from ..primitives import Copy, Elementwise, Primitive
 from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
-from .reading import elements, integers, typed
+from .reading import (
+    FOLD_ELEMENTS,
+    UNKNOWN_DIM,
+    Array,
+    array_of,
+    constant_dims,
+    constant_number,
+    elements,
+    integers,
+    ranked,
+    typed,
+    with_shape,
+)
 
 __all__: list[str] = []
+
+_HIGHEST_RANK = 64
+
+# -- fills ------------------------------------------------------------------------------------------------------------
+
+
+def _fill(op: Op) -> Lowering:
+    type_ = op.results[0].type
+    dtype = type_.dtype if isinstance(type_, TensorType) else DType.UNKNOWN
+    return Lowering((Copy(elements(op), dtype),), {0: 0} if op.operands else {})
+
+
+def _fill_value(op: Op) -> Dense:
+    value = op.attributes.get("value")
+    return value if isinstance(value, Dense) else Dense.of(DType.F32, (1,), (0.0,))
+
+
+def _constant_of_shape_types(op: Op) -> tuple[Type, ...] | None:
+    shape, dtype = constant_dims(op.operand(0)), _fill_value(op).type.dtype
+    if shape is None:
+        counted = ranked(op, 0)
+        rank = counted[1][0] if counted and len(counted[1]) == 1 else UNKNOWN_DIM
+        shape = (UNKNOWN_DIM,) * rank if isinstance(rank, int) and rank <= _HIGHEST_RANK else None
+    return (TensorType(dtype, shape),)
+
+
+def _evaluate_constant_of_shape(op: Op, shape: Array) -> Array | None:
+    extents, value = [int(dim) for dim in shape.reshape(-1)], array_of(_fill_value(op))
+    if value is None or prod(extents) > FOLD_ELEMENTS or min(extents, default=0) < 0:
+        return None
+    return np.full(extents, value.reshape(-1)[0], dtype=value.dtype)
+
+
+@define("onnx.ConstantOfShape", kind=Kind.LAYOUT, infer=_constant_of_shape_types, evaluate=_evaluate_constant_of_shape)
+def constant_of_shape(op: Op) -> Lowering:
+    """A fill."""
+    return _fill(op)
+
+
+def _range_types(op: Op) -> tuple[Type, ...] | None:
+    bounds = [constant_number(op.operand(index)) for index in range(3)]
+    start, limit, delta = bounds
+    if start is None or limit is None or not delta:
+        return with_shape(op, (UNKNOWN_DIM,))
+    return with_shape(op, (max(0, ceil((limit - start) / delta)),))
+
+
+def _evaluate_range(op: Op, start: Array, limit: Array, delta: Array) -> Array | None:
+    if object in (start.dtype, limit.dtype, delta.dtype):
+        return None
+    first, last, step = (item.reshape(-1)[0].item() for item in (start, limit, delta))
+    if step == 0 or abs((last - first) / step) > FOLD_ELEMENTS:
+        return None
+    return np.arange(first, last, step, dtype=start.dtype)
+
+
+@define("onnx.Range", "com.microsoft.Range", kind=Kind.LAYOUT, infer=_range_types, evaluate=_evaluate_range)
+def range_(op: Op) -> Lowering:
+    """A fill."""
+    return _fill(op)
+
+
+@define("onnx.EyeLike", kind=Kind.LAYOUT)
+def eye_like(op: Op) -> Lowering:
+    """A fill; the operand gives only its shape."""
+    return _fill(op)
+
+
+# -- random numbers ----------------------------------------------------------------------------------------------------
 
 # A counter-based generator (Philox) takes about ten integer operations for each number; a normal one adds a logarithm,
 # a root, a cosine and two products (Box-Muller).

@@ -7,20 +7,17 @@ from math import ceil, prod
 
 import numpy as np
 
-from ..attributes import Dense
 from ..graph import Op
 from ..primitives import Copy, Primitive
 from ..registry import Kind, Lowering, define
-from ..types import Dim, DType, Symbol, TensorType, Type
+from ..types import Dim, Symbol, TensorType, Type
 from .reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
     Array,
-    array_of,
     axes_operand,
     broadcast,
     constant_dims,
-    constant_number,
     dim_product,
     elements,
     integer,
@@ -241,6 +238,12 @@ def slice_(op: Op) -> Lowering:
     return _copy_part(op)
 
 
+@define("com.microsoft.nchwc.ReorderInput", "com.microsoft.nchwc.ReorderOutput", kind=Kind.LAYOUT)
+def reorder(op: Op) -> Iterable[Primitive]:
+    """A copy between the plain and the blocked layout."""
+    return _copy(op)
+
+
 # -- repeating and padding --------------------------------------------------------------------------------------------
 
 
@@ -315,7 +318,7 @@ def _evaluate_pad(
     return np.pad(x, amounts, constant_values=0 if fill is None else fill.item())
 
 
-@define("onnx.Pad", kind=Kind.LAYOUT, infer=_pad_types, evaluate=_evaluate_pad)
+@define("onnx.Pad", "com.microsoft.Pad", kind=Kind.LAYOUT, infer=_pad_types, evaluate=_evaluate_pad)
 def pad(op: Op) -> Lowering | Iterable[Primitive]:
     """A copy and a fill."""
     return _copy(op)
@@ -330,65 +333,3 @@ def _evaluate_trilu(op: Op, x: Array, k: Array | None = None) -> Array | None:
 def trilu(op: Op) -> Iterable[Primitive]:
     """A copy of one triangle, zeros in the other."""
     return _copy(op)
-
-
-# -- fills ------------------------------------------------------------------------------------------------------------
-
-
-def _fill(op: Op) -> Lowering:
-    type_ = op.results[0].type
-    dtype = type_.dtype if isinstance(type_, TensorType) else DType.UNKNOWN
-    return Lowering((Copy(elements(op), dtype),), {0: 0} if op.operands else {})
-
-
-def _fill_value(op: Op) -> Dense:
-    value = op.attributes.get("value")
-    return value if isinstance(value, Dense) else Dense.of(DType.F32, (1,), (0.0,))
-
-
-def _constant_of_shape_types(op: Op) -> tuple[Type, ...] | None:
-    wanted, counted = constant_dims(op.operand(0)), ranked(op, 0)
-    if wanted is None and (counted is None or len(counted[1]) != 1 or not isinstance(counted[1][0], int)):
-        return None
-    shape = wanted if wanted is not None else (UNKNOWN_DIM,) * int(str(counted[1][0])) if counted else ()
-    return (TensorType(_fill_value(op).type.dtype, shape),)
-
-
-def _evaluate_constant_of_shape(op: Op, shape: Array) -> Array | None:
-    extents, value = [int(dim) for dim in shape.reshape(-1)], array_of(_fill_value(op))
-    if value is None or prod(extents) > FOLD_ELEMENTS or min(extents, default=0) < 0:
-        return None
-    return np.full(extents, value.reshape(-1)[0], dtype=value.dtype)
-
-
-@define("onnx.ConstantOfShape", kind=Kind.LAYOUT, infer=_constant_of_shape_types, evaluate=_evaluate_constant_of_shape)
-def constant_of_shape(op: Op) -> Lowering:
-    """A fill."""
-    return _fill(op)
-
-
-def _range_types(op: Op) -> tuple[Type, ...] | None:
-    bounds = [constant_number(op.operand(index)) for index in range(3)]
-    start, limit, delta = bounds
-    if start is None or limit is None or not delta:
-        return with_shape(op, (UNKNOWN_DIM,))
-    return with_shape(op, (max(0, ceil((limit - start) / delta)),))
-
-
-def _evaluate_range(op: Op, start: Array, limit: Array, delta: Array) -> Array | None:
-    first, last, step = (item.reshape(-1)[0] for item in (start, limit, delta))
-    if object in (start.dtype, limit.dtype, delta.dtype) or step == 0 or abs((last - first) / step) > FOLD_ELEMENTS:
-        return None
-    return np.arange(first, last, step, dtype=start.dtype)
-
-
-@define("onnx.Range", "com.microsoft.Range", kind=Kind.LAYOUT, infer=_range_types, evaluate=_evaluate_range)
-def range_(op: Op) -> Lowering:
-    """A fill."""
-    return _fill(op)
-
-
-@define("onnx.EyeLike", kind=Kind.LAYOUT)
-def eye_like(op: Op) -> Lowering:
-    """A fill; the operand gives only its shape."""
-    return _fill(op)

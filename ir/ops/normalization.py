@@ -175,6 +175,14 @@ def skip_simplified_layer_normalization(op: Op) -> Iterable[Primitive]:
     return _skip(op, RMS_OPS, 3)
 
 
+@define("com.microsoft.GatedRMSNorm", kind=Kind.NORMALIZATION, infer=same_type)
+def gated_rms_norm(op: Op) -> Iterable[Primitive]:
+    """RMS normalisation times a gate's swish."""
+    rows, extent = _trailing(op, -1)
+    dtype = tensor(op, 0).dtype
+    return (Normalization(rows, extent, dtype, RMS_OPS), Elementwise("swiglu", rows * extent, dtype, 5))
+
+
 @define("com.microsoft.SkipGroupNorm", kind=Kind.NORMALIZATION, infer=same_type)
 def skip_group_norm(op: Op) -> Iterable[Primitive]:
     """Residual and bias added, then group normalisation."""

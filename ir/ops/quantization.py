@@ -10,7 +10,7 @@ from ..primitives import Copy, Elementwise, Primitive, Reduction, Softmax
 from ..registry import Kind, OpDef, add, define
 from ..types import DType, TensorType, Type
 from .contraction import REQUANTIZE_OPS
-from .elementwise import activation_ops, elementwise
+from .elementwise import activation_ops
 from .reading import broadcast, dims, elements, integer, ranked, same_type, tensor, typed, with_shape
 
 __all__: list[str] = []
@@ -72,13 +72,15 @@ def _binary_types(op: Op) -> tuple[Type, ...] | None:
 
 def _qlinear_binary(op: Op) -> Iterable[Primitive]:
     """Both operands dequantised, one operation, the result requantised."""
-    return elementwise(op, op.base_name.removeprefix("QLinear").lower(), 2 + 2 + 1 + REQUANTIZE_OPS)
+    function = op.base_name.removeprefix("QLinear").lower()
+    return (Elementwise(function, elements(op), tensor(op, 0).dtype, 2 + 2 + 1 + REQUANTIZE_OPS),)
 
 
 def _qlinear_unary(op: Op) -> Iterable[Primitive]:
     """The operand dequantised, the function, the result requantised."""
     function = op.base_name.removeprefix("QLinear")
-    return elementwise(op, function.lower(), 2 + activation_ops(function) + REQUANTIZE_OPS)
+    per_element = 2 + activation_ops(function) + REQUANTIZE_OPS
+    return (Elementwise(function.lower(), elements(op), tensor(op, 0).dtype, per_element),)
 
 
 for _name in ("Add", "Mul"):
@@ -136,4 +138,4 @@ def qlinear_reduce_mean(op: Op) -> Iterable[Primitive]:
 @define("com.microsoft.QLinearWhere", kind=Kind.ELEMENTWISE)
 def qlinear_where(op: Op) -> Iterable[Primitive]:
     """A selection, brought to the result's scale."""
-    return elementwise(op, "where", 1 + 2 + REQUANTIZE_OPS)
+    return (Elementwise("where", elements(op), tensor(op, 1).dtype, 1 + 2 + REQUANTIZE_OPS),)

@@ -180,6 +180,33 @@ def determinant(op: Op) -> Iterable[Primitive]:
     return (Reduction("det", prod(shape), elements(op), tensor(op, 0).dtype, max(1, 2 * shape[-1] // 3)),)
 
 
+@define("com.microsoft.Inverse", kind=Kind.REDUCTION, infer=same_type)
+def inverse(op: Op) -> Iterable[Primitive]:
+    """The inverse of each n×n matrix: about 2·n³ operations."""
+    shape = dims(op, 0)
+    return (Reduction("inverse", prod(shape), prod(shape), tensor(op, 0).dtype, 2 * shape[-1]),)
+
+
+@define("com.microsoft.IsAllFinite", kind=Kind.REDUCTION, infer=lambda op: with_shape(op, (), DType.BOOL))
+def is_all_finite(op: Op) -> Iterable[Primitive]:
+    """One comparison for each element of every operand."""
+    total = sum(size(op, index) for index in range(len(op.operands)))
+    return (Reduction("isfinite", total, 1, tensor(op, 0).dtype),)
+
+
+@define("com.microsoft.ReduceSumInteger", kind=Kind.REDUCTION)
+def reduce_sum_integer(op: Op) -> Iterable[Primitive]:
+    """One addition for each element."""
+    return (Reduction("sum", size(op, 0), elements(op), tensor(op, 0).dtype),)
+
+
+@define("com.microsoft.CDist", kind=Kind.REDUCTION)
+def distances(op: Op) -> Iterable[Primitive]:
+    """Difference, square and sum along each pair of rows, and a root for each pair."""
+    pairs, dtype = elements(op), tensor(op, 0).dtype
+    return (Reduction("cdist", pairs * dims(op, 0)[-1], pairs, dtype, 3), Elementwise("sqrt", pairs, dtype))
+
+
 @define("onnx.Multinomial", kind=Kind.REDUCTION)
 def multinomial(op: Op) -> Iterable[Primitive]:
     """Exponentiate and sum the scores of each row, then search the running sum once for each sample."""

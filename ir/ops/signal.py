@@ -44,6 +44,15 @@ def dft(op: Op) -> Iterable[Primitive]:
     return (Elementwise("fft", points, tensor(op, 0).dtype, _transform_ops(length)),)
 
 
+@define("com.microsoft.Rfft", "com.microsoft.Irfft", kind=Kind.SCAN)
+def real_dft(op: Op) -> Iterable[Primitive]:
+    """A transform of real numbers over the last ``signal_ndim`` axes: half the work of a complex one."""
+    forward = op.base_name == "Rfft"
+    real = dims(op, 0) if forward else result_dims(op)
+    length = prod(real[len(real) - integer(op, "signal_ndim", 1) :])
+    return (Elementwise("fft", prod(real), tensor(op, 0).dtype, max(1, _transform_ops(length) // 2)),)
+
+
 def _stft_length(op: Op) -> int | None:
     """Samples in a frame: operand 3, else the window's length."""
     given, window = constant_integers(op.operand(3)), ranked(op, 2)

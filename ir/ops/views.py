@@ -91,6 +91,12 @@ def _flatten_types(op: Op) -> tuple[Type, ...] | None:
     return with_shape(op, (dim_product(x[1][:axis]), dim_product(x[1][axis:])))
 
 
+@define("com.microsoft.ExpandDims", kind=Kind.VIEW)
+def expand_dims(op: Op) -> Lowering:
+    """A view."""
+    return view(op)
+
+
 @define("onnx.Flatten", kind=Kind.VIEW, infer=_flatten_types)
 def flatten(op: Op) -> Lowering:
     """A view."""

@@ -65,11 +65,28 @@ def _global_pool(function: str, per_element: int) -> Callable[[Op], Iterable[Pri
 
 # Operations per element of the window: a maximum or a sum one (the division goes with the first element, which needs no
 # sum); an Lp norm a power and a sum.
-for _name, _function, _per_element in (("AveragePool", "average", 1), ("MaxPool", "max", 1), ("LpPool", "lp", 2)):
+_POOLS = (("AveragePool", "average", 1), ("MaxPool", "max", 1), ("LpPool", "lp", 2))
+for _name, _function, _per_element in _POOLS:
     _doc = f"{_per_element} operation(s) per element of each window."
     add(OpDef(f"onnx.{_name}", Kind.WINDOW, _pool(_function, _per_element), _pool_types, None, _doc))
     _global = f"onnx.Global{_name}"
     add(OpDef(_global, Kind.WINDOW, _global_pool(_function, _per_element), _global_types, None, _doc))
+for _name, _function, _per_element in _POOLS[:2]:  # blocked layout: NCHWc
+    _doc = f"{_per_element} operation(s) per element of each window."
+    _blocked = "com.microsoft.nchwc."
+    add(OpDef(f"{_blocked}{_name}", Kind.WINDOW, _pool(_function, _per_element), _pool_types, None, _doc))
+    _global_lower = _global_pool(_function, _per_element)
+    add(OpDef(f"{_blocked}Global{_name}", Kind.WINDOW, _global_lower, _global_types, None, _doc))
+add(
+    OpDef(
+        "com.microsoft.MaxpoolWithMask",
+        Kind.WINDOW,
+        _pool("max", 1),
+        _pool_types,
+        None,
+        "MaxPool of what a mask keeps.",
+    )
+)
 add(OpDef("com.microsoft.NhwcMaxPool", Kind.WINDOW, _pool("max", 1), None, None, "MaxPool with its channels last."))
 
 
@@ -164,6 +181,12 @@ def _upsample_types(op: Op) -> tuple[Type, ...] | None:
     return with_shape(op, shape)
 
 
+@define("com.microsoft.nchwc.Upsample", kind=Kind.WINDOW)
+def blocked_upsample(op: Op) -> Iterable[Primitive]:
+    """Interpolation in the blocked layout."""
+    return _interpolate(op, text(op, "mode", "nearest"))
+
+
 @define("onnx.Upsample", kind=Kind.WINDOW, infer=_upsample_types)
 def upsample(op: Op) -> Iterable[Primitive]:
     """Interpolation; the nearest neighbour is a copy."""
@@ -178,7 +201,7 @@ def _grid_types(op: Op) -> tuple[Type, ...] | None:
     return None if x is None or grid is None else with_shape(op, (*x[1][:2], *grid[1][1:-1]))
 
 
-@define("onnx.GridSample", kind=Kind.WINDOW, infer=_grid_types)
+@define("onnx.GridSample", "com.microsoft.GridSample", kind=Kind.WINDOW, infer=_grid_types)
 def grid_sample(op: Op) -> Iterable[Primitive]:
     """Interpolation at the places that the grid names: coordinates scaled (two each), then neighbours."""
     mode, dtype = text(op, "mode", "linear"), tensor(op, 0).dtype

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ...passes.report import Report
     from .view import View
 
-__all__ = ["FORMATS", "emit"]
+__all__ = ["FORMATS", "companions", "emit"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "table": (".txt",),
@@ -35,3 +36,10 @@ def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:
     """
     emitted: str | bytes = import_module(f".{name}", __name__).emit(reports, view)
     return emitted
+
+
+def companions(name: str, reports: Sequence[Report], view: View) -> dict[Path, str]:
+    """Return the files that go with a format's own: the sidecar of an annotated model."""
+    beside = getattr(import_module(f".{name}", __name__), "companions", None)
+    found: dict[Path, str] = beside(reports, view) if beside else {}
+    return found

@@ -16,8 +16,8 @@ __all__ = ["COLUMNS", "emit"]
 COLUMNS = (
     "model", "target", "precision", "index", "kernel", "name", "pattern", "kind", "module", "nodes", "output_shape",
     "output_dtype", "macs", "flops", "bytes", "weight_bytes", "flops_per_byte", "seconds", "seconds_low",
-    "seconds_high", "compute_seconds", "memory_seconds", "dispatch_seconds", "share", "bound", "unit", "memory", "joules", "confidence",
-    "unknown",
+    "seconds_high", "compute_seconds", "memory_seconds", "dispatch_seconds", "share", "bound", "unit", "memory",
+    "joules", "confidence", "unknown",
 )  # fmt: skip
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

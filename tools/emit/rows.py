@@ -1,4 +1,4 @@
-"""Kernels to the rows of a table: identical ones grouped, or summed by kind, pattern or module."""
+"""Kernels to the rows of a table: identical ones grouped, or summed by kind or pattern."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ...passes.report import KernelReport, Report
 from ..units import shape
 
-__all__ = ["Row", "aggregated", "kernel_rows", "labels", "module_of", "with_shares"]
+__all__ = ["Row", "aggregated", "common_name", "kernel_rows", "labels", "name_template", "row_of", "with_shares"]
 
 _DIGITS = re.compile(r"([0-9]+)")
 _SEVERAL = "*"
@@ -72,27 +72,34 @@ def kernel_rows(report: Report, grouped: bool) -> list[Row]:
     """A row for each kernel in graph order; ``grouped`` puts identical ones of repeated blocks into one row."""
     named = list(zip(labels(report.kernels), report.kernels, strict=True))
     if not grouped:
-        return [_row(name, [kernel]) for name, kernel in named]
+        return [row_of(name, [kernel]) for name, kernel in named]
     groups: dict[object, list[tuple[str, KernelReport]]] = {}
     for name, kernel in named:
         groups.setdefault(_likeness(name, kernel), []).append((name, kernel))
-    return [_row(_common([name for name, _ in group]), [kernel for _, kernel in group]) for group in groups.values()]
+    unzipped = (tuple(zip(*group, strict=True)) for group in groups.values())
+    return [row_of(common_name(names), kernels) for names, kernels in unzipped]
 
 
 def _likeness(name: str, kernel: KernelReport) -> object:
     """Kernels of one row have this in common: the name but for its numbers, and all that the row shows."""
-    template = _DIGITS.sub(_SEVERAL, name)
+    template = name_template(name)
     work = (kernel.macs, kernel.flops, kernel.bytes, bool(kernel.unknown))
     return (template, kernel.pattern, kernel.output, kernel.dtype, work, kernel.bound, kernel.confidence)
 
 
-def _common(names: Sequence[str]) -> str:
+def name_template(name: str) -> str:
+    """The name with every number replaced by a star: what names of repeated blocks have in common."""
+    return _DIGITS.sub(_SEVERAL, name)
+
+
+def common_name(names: Sequence[str]) -> str:
     """``layer4.*.conv2`` of ``layer4.1.conv2`` and ``layer4.2.conv2``: numbers that differ become a star."""
     pieces = [_DIGITS.split(name) for name in names]
     return "".join(column[0] if len(set(column)) == 1 else _SEVERAL for column in zip(*pieces, strict=True))
 
 
-def _row(name: str, kernels: Sequence[KernelReport]) -> Row:
+def row_of(name: str, kernels: Sequence[KernelReport], depth: int = 0) -> Row:
+    """Return kernels as one row."""
     return Row(
         name=name,
         pattern=_same(kernel.pattern for kernel in kernels),
@@ -108,6 +115,7 @@ def _row(name: str, kernels: Sequence[KernelReport]) -> Row:
         exact=not any(kernel.unknown for kernel in kernels),
         unit=_prevailing(kernels, lambda kernel: kernel.unit),
         memory=_prevailing(kernels, lambda kernel: kernel.memory),
+        depth=depth,
     )
 
 
@@ -131,42 +139,11 @@ def _prevailing(kernels: Sequence[KernelReport], word: Callable[[KernelReport], 
 
 
 def aggregated(report: Report, by: str) -> list[Row]:
-    """A row for each kind or pattern, or the tree of modules in graph order with each branch's sum."""
-    if by == "module":
-        return _module_rows(report)
+    """A row for each kind or pattern."""
     groups: dict[str, list[KernelReport]] = {}
     for kernel in report.kernels:
         groups.setdefault(kernel.kind if by == "kind" else kernel.pattern, []).append(kernel)
-    return [_row(name, kernels) for name, kernels in groups.items()]
-
-
-def module_of(kernel: KernelReport) -> tuple[str, ...]:
-    """The path of modules that a kernel belongs to; from an operation's own path where there is no other."""
-    if kernel.module:
-        return tuple(kernel.module.split("."))
-    parts: list[str] = []
-    for part in kernel.name.strip("/").split("/")[:-1]:
-        parts.append(part.removeprefix(f"{parts[-1]}.") if parts else part)
-    return tuple(parts)
-
-
-def _module_rows(report: Report) -> list[Row]:
-    tree: dict[tuple[str, ...], list[KernelReport]] = {}
-    for kernel in report.kernels:
-        path = module_of(kernel)
-        for depth in range(1, len(path) + 1):
-            tree.setdefault(path[:depth], []).append(kernel)
-        if not path:
-            tree.setdefault(("(no module)",), []).append(kernel)
-    return [
-        replace(_row(path[-1], kernels), depth=len(path) - 1)
-        for path, kernels in sorted(tree.items(), key=lambda item: _place(item[0], tree))
-    ]
-
-
-def _place(path: tuple[str, ...], tree: dict[tuple[str, ...], list[KernelReport]]) -> tuple[int, ...]:
-    """Where a branch stands: after what comes first in the graph, each branch before its twigs."""
-    return tuple(tree[path[:depth]][0].index for depth in range(1, len(path) + 1))
+    return [row_of(name, kernels) for name, kernels in groups.items()]
 
 
 def with_shares(rows: Sequence[Row]) -> list[Row]:

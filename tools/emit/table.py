@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ...passes.report import Report
 from ..units import NOTHING, count, duration, intensity, percent, si
 from .layout import Column, fitted, rendered
+from .modules import module_rows
 from .rows import Row, aggregated, kernel_rows, with_shares
 from .totals import comparison, headline, one_line, totals
 from .view import View
@@ -15,6 +16,8 @@ __all__ = ["emit", "table"]
 
 CUT_OFF = 0.01
 """Rows with a smaller share of the time are summed up in one line."""
+
+_LEAST_NAME = 24
 
 _BOUND_STYLES = {"compute": "green", "dispatch": "magenta", "unknown": "bold red"}
 _MEMORY_STYLE = "yellow"
@@ -46,7 +49,7 @@ def table(report: Report, view: View) -> str:
 def _chosen(report: Report, view: View) -> tuple[list[Row], list[Row]]:
     """The rows to show, and the line that sums up the others, if there are any."""
     by_time = view.order == "time"
-    rows = kernel_rows(report, grouped=by_time) if view.by == "kernel" else aggregated(report, view.by)
+    rows = _rows(report, view)
     if by_time and view.by != "module":
         rows.sort(key=lambda row: row.cost, reverse=True)
     rows = with_shares(rows)
@@ -59,6 +62,12 @@ def _chosen(report: Report, view: View) -> tuple[list[Row], list[Row]]:
         return rows, []
     shown = [row for row in rows if _matters(row)]
     return _cut([*shown, *small], len(shown), f"more kernels below {percent(CUT_OFF).replace('.0', '')} each")
+
+
+def _rows(report: Report, view: View) -> list[Row]:
+    if view.by == "kernel":
+        return kernel_rows(report, grouped=view.order == "time")
+    return module_rows(report) if view.by == "module" else aggregated(report, view.by)
 
 
 def _matters(row: Row) -> bool:
@@ -97,26 +106,28 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         return Column(title, tuple(map(cell, rows)), rank, right)
 
     by_kernel = view.by == "kernel"
+    names = tuple("  " * row.depth + row.name for row in rows)
+    least = max([_LEAST_NAME, *(len(row.name) for row in rows if not row.pattern and by_kernel)])
     columns = [
-        Column(view.by, tuple("  " * row.depth + row.name for row in rows), 0, right=False, least=18),
-        Column("pattern", tuple(row.pattern for row in rows), 4 if by_kernel else 8, right=False, least=10),
-        column("×", 5, lambda row: str(row.count) if row.count > 1 or not by_kernel else ""),
-        column("output", 6, lambda row: row.output, right=False),
-        column("MACs", 7, lambda row: _bounded(row, count(row.macs))),
-        column("FLOPs", 11, lambda row: _bounded(row, count(row.flops))),
+        Column(view.by, names, 0, right=False, least=least),
+        Column("pattern", tuple(row.pattern for row in rows), 4 if by_kernel else 13, right=False, least=20),
+        column("×", 6, lambda row: str(row.count) if row.count > 1 or not by_kernel else ""),
+        column("output", 8, lambda row: row.output, right=False),
+        column("MACs", 5, lambda row: _bounded(row, count(row.macs))),
+        column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
         column("bytes", 3, lambda row: si(row.bytes, "B")),
-        column("AI", 9, lambda row: intensity(row.intensity) if row.flops else NOTHING),
+        column("AI", 10, lambda row: intensity(row.intensity) if row.flops else NOTHING),
         column("time", 0, lambda row: _bounded(row, duration(row.seconds))),
-        column("each", 13, lambda row: duration(row.seconds_each)),
+        column("each", 14, lambda row: duration(row.seconds_each)),
         column("share", 1, lambda row: percent(row.share)),
-        column("Σ", 10, lambda row: percent(row.cumulative)),
+        column("Σ", 11, lambda row: percent(row.cumulative)),
         Column("bound", tuple(row.bound for row in rows), 2, False, tuple(_bound_style(row.bound) for row in rows)),
-        column("unit", 14, lambda row: row.unit, right=False),
-        column("energy", 8, lambda row: si(row.joules, "J")),
+        column("unit", 15, lambda row: row.unit, right=False),
+        column("energy", 9, lambda row: si(row.joules, "J")),
         Column("evidence", tuple(row.evidence for row in rows), 12, False,
                tuple(_EVIDENCE_STYLES.get(row.evidence, _FIRST_PRINCIPLES_STYLE) for row in rows)),
     ]  # fmt: skip
-    hidden = () if view.wide else ("each", "unit")
+    hidden = (() if view.wide else ("each", "unit")) + (("Σ",) if view.by == "module" else ())
     return [item for item in columns if item.title not in hidden and _says_something(item)]
 
 

@@ -15,7 +15,10 @@ from .view import View
 
 __all__ = ["comparison", "evidence", "headline", "one_line", "totals"]
 
+THEORETICAL = "THEORETICAL"
 _LABEL_WIDTH = 11
+_SEPARATOR = " · "
+_SAME = 0.999
 _BOLD, _RED, _GREEN, _RESET = "\x1b[1m", "\x1b[1;31m", "\x1b[32m", "\x1b[0m"
 
 
@@ -37,8 +40,7 @@ def one_line(report: Report) -> str:
     total = report.total
     at_least = "" if total.exact else "≥ "
     parts = [
-        f"{report.model}: {at_least}{duration(total.seconds)}" if total.seconds is not None else f"{report.model}:",
-        f"({_interval(total)})" if total.seconds_low is not None else "",
+        f"{at_least}{duration(total.seconds)} ({_interval(total)})" if total.seconds is not None else "",
         f"{at_least}{si(total.macs, 'MAC')}",
         f"{at_least}{si(total.flops, 'FLOP')}",
         f"{si(total.bytes, 'B')} moved",
@@ -48,86 +50,84 @@ def one_line(report: Report) -> str:
         total.confidence,
         f"{_plural(len(total.unknown), 'op')} unknown" if total.unknown else "",
     ]
-    return f"{parts[0]} {', '.join(part for part in parts[1:] if part)}\n".replace(" (", " (", 1)
+    return f"{report.model}: {', '.join(part for part in parts if part)}\n"
 
 
 def totals(report: Report, view: View) -> str:
     """The lines below the table."""
+    figures = [(label, parts) for label, parts in _figures(report) if parts]
+    body = "".join(_labelled(label, parts, view) for label, parts in figures)
+    closing = _paragraph(report.summary, view) if report.summary else ""
+    return f"{body}\n{closing}{_unknown(report.total, view)}"
+
+
+def _figures(report: Report) -> list[tuple[str, list[str]]]:
     total = report.total
-    lines = [(label, text) for label, text in _figures(report, total) if text]
-    body = "".join(_labelled(label, text, view) for label, text in lines)
-    closing = [report.summary] if report.summary else []
-    return f"{body}\n{''.join(_paragraph(text, view) for text in closing)}{_unknown(total, view)}"
-
-
-def _figures(report: Report, total: Total) -> list[tuple[str, str]]:
     at_least = "" if total.exact else "≥ "
+    counted = [f"{at_least}{si(total.macs, 'MAC')}", f"{at_least}{si(total.flops, 'FLOP')}"]
     return [
         ("latency", _latency(total, at_least)),
-        ("work", f"{at_least}{si(total.macs, 'MAC')} · {at_least}{si(total.flops, 'FLOP')} · {si(total.bytes, 'B')} moved"),
+        ("work", [*counted, f"{si(total.bytes, 'B')} moved"] if total.flops or total.bytes else []),
         ("energy", _energy(total, at_least)),
         ("memory", _memory(total)),
         ("evidence", evidence(report)),
     ]
 
 
-def _latency(total: Total, at_least: str) -> str:
+def _latency(total: Total, at_least: str) -> list[str]:
     if total.seconds is None:
-        return ""
-    text = f"{at_least}{duration(total.seconds)}"
+        return []
+    parts = [f"{at_least}{duration(total.seconds)}"]
     if total.seconds_low is not None:
-        text += f"  (95 %: {_interval(total)})"
+        parts[0] += f" (95 %: {_interval(total)})"
     if total.throughput:
-        text += f"   {_at_most(total)}{_rate(total.throughput)} inferences/s"
+        parts.append(f"{'' if total.exact else '≤ '}{_rate(total.throughput)} inferences/s")
     serial, path = total.serial_seconds, total.critical_path_seconds
-    if serial is not None and path is not None and path < serial * 0.999:
+    if serial is not None and path is not None and path < serial * _SAME:
         other = f"one after another {duration(serial)}" if total.seconds < serial else f"critical path {duration(path)}"
-        text += f"   {other}"
-    return text
-
-
-def _at_most(total: Total) -> str:
-    return "" if total.exact else "≤ "
+        parts.append(other)
+    return parts
 
 
 def _rate(throughput: float) -> str:
-    return f"{throughput:.3g}" if throughput < 1000 else si(throughput) if throughput >= 1e6 else f"{throughput:,.0f}"
+    return si(throughput) if throughput < 1000 else f"{throughput:,.0f}"
 
 
 def _interval(total: Total) -> str:
-    return f"{duration(total.seconds_low)} – {duration(total.seconds_high)}"
+    """Both ends, the unit once where they share it: ``1.04–1.29 ms``."""
+    low, high = duration(total.seconds_low), duration(total.seconds_high)
+    number, _, unit = low.partition(" ")
+    return f"{number}–{high}" if unit and high.endswith(f" {unit}") else f"{low} – {high}"
 
 
-def _energy(total: Total, at_least: str) -> str:
+def _energy(total: Total, at_least: str) -> list[str]:
     if total.joules is None:
-        return ""
+        return []
     whole = sum(total.energy.values())
-    parts = [f"{name} {100 * joules / whole:.0f} %" for name, joules in total.energy.items() if whole]
-    return f"{at_least}{si(total.joules, 'J')}   {', '.join(parts)}".rstrip()
+    split = ", ".join(f"{name} {100 * joules / whole:.0f} %" for name, joules in total.energy.items() if whole)
+    return [f"{at_least}{si(total.joules, 'J')}", *([split] if split else [])]
 
 
-def _memory(total: Total) -> str:
+def _memory(total: Total) -> list[str]:
     parts = [f"weights {si(total.weight_bytes, 'B')}"]
     if total.peak_activation_bytes is not None:
         at = f" at {total.peak_at}" if total.peak_at else ""
         parts.append(f"activations peak {si(total.peak_activation_bytes, 'B')}{at}")
-    if total.arena_bytes is not None:
+    if total.arena_bytes is not None and total.arena_bytes != total.peak_activation_bytes:
         parts.append(f"arena {si(total.arena_bytes, 'B')}")
-    return " · ".join(parts)
+    return parts
 
 
-def evidence(report: Report) -> str:
-    """What the time stands on. Without any calibration the word is THEORETICAL."""
+def evidence(report: Report) -> list[str]:
+    """What the time stands on. THEORETICAL is what no measurement of this target supports."""
     if report.total.seconds is None:
-        return ""
-    seconds = sum(row.seconds for row in report.coverage)
-    parts = [
-        f"{row.evidence} {100 * row.seconds / seconds:.0f} %"
-        for row in sorted(report.coverage, key=lambda row: -row.seconds)
-        if seconds and row.seconds
-    ]
-    text = f"{', '.join(parts)} of the time" if parts else report.total.confidence
-    return text
+        return []
+    rows = sorted((row for row in report.coverage if row.seconds), key=lambda row: -row.seconds)
+    if {row.evidence for row in rows} <= {THEORETICAL}:
+        words = f"{report.total.confidence}: from peak rates and typical efficiencies"
+        return [words, "no calibration for this target"]
+    seconds = sum(row.seconds for row in rows)
+    return [", ".join(f"{row.evidence} {100 * row.seconds / seconds:.0f} %" for row in rows) + " of the time"]
 
 
 def _unknown(total: Total, view: View) -> str:
@@ -148,23 +148,20 @@ def _unknown(total: Total, view: View) -> str:
 
 def comparison(reports: Sequence[Report], view: View) -> str:
     """A line for each model, in the order given."""
-    def cells(text: list[str]) -> tuple[str, ...]:
-        return tuple(text)
-
     fastest = min((report.total.seconds for report in reports if report.total.seconds), default=None)
     columns = [
-        Column("model", cells([report.model for report in reports]), 0, right=False, least=18),
-        Column("kernels", cells([str(len(report.kernels)) for report in reports]), 6),
-        Column("MACs", cells([_total(report, si(report.total.macs)) for report in reports]), 2),
-        Column("FLOPs", cells([_total(report, si(report.total.flops)) for report in reports]), 8),
-        Column("bytes", cells([si(report.total.bytes, "B") for report in reports]), 9),
-        Column("weights", cells([si(report.total.weight_bytes, "B") for report in reports]), 4),
-        Column("peak", cells([si(report.total.peak_activation_bytes, "B") for report in reports]), 5),
-        Column("latency", cells([_total(report, duration(report.total.seconds)) for report in reports]), 0),
-        Column("95 %", cells([_interval(report.total) for report in reports]), 7),
-        Column("ratio", cells([_ratio(report, fastest) for report in reports]), 1),
-        Column("energy", cells([si(report.total.joules, "J") for report in reports]), 3),
-        Column("evidence", cells([report.total.confidence for report in reports]), 10, right=False),
+        Column("model", tuple(report.model for report in reports), 0, right=False, least=18),
+        Column("kernels", tuple(str(len(report.kernels)) for report in reports), 6),
+        Column("MACs", tuple(_total(report, si(report.total.macs)) for report in reports), 2),
+        Column("FLOPs", tuple(_total(report, si(report.total.flops)) for report in reports), 8),
+        Column("bytes", tuple(si(report.total.bytes, "B") for report in reports), 9),
+        Column("weights", tuple(si(report.total.weight_bytes, "B") for report in reports), 4),
+        Column("peak", tuple(si(report.total.peak_activation_bytes, "B") for report in reports), 5),
+        Column("latency", tuple(_total(report, duration(report.total.seconds)) for report in reports), 0),
+        Column("95 %", tuple(_interval(report.total) for report in reports), 7),
+        Column("ratio", tuple(_ratio(report, fastest) for report in reports), 1),
+        Column("energy", tuple(si(report.total.joules, "J") for report in reports), 3),
+        Column("evidence", tuple(report.total.confidence for report in reports), 10, right=False),
     ]
     shown = [column for column in columns if not column.rank or any(cell.strip(f"{NOTHING} ") for cell in column.cells)]
     title = _styled(f"{len(reports)} models", _BOLD, view)
@@ -190,12 +187,20 @@ def _styled(text: str, style: str, view: View) -> str:
     return f"{style}{text}{_RESET}" if view.color and style else text
 
 
-def _labelled(label: str, text: str, view: View) -> str:
-    """A label and its text, which goes on below itself where it is too long for one line."""
+def _labelled(label: str, parts: Sequence[str], view: View) -> str:
+    """A label and its parts; a part that does not fit goes to the next line, a part too long for one is broken."""
     room = max(view.width - INDENT - _LABEL_WIDTH, 30)
-    first, *others = textwrap.wrap(text, room, break_long_words=False, drop_whitespace=True) or [""]
-    head = f"{' ' * INDENT}{_styled(label, _BOLD, view)}{' ' * (_LABEL_WIDTH - cell_len(label))}{first}\n"
-    return head + "".join(f"{' ' * (INDENT + _LABEL_WIDTH)}{line}\n" for line in others)
+    lines = [""]
+    for part in parts:
+        joined = f"{lines[-1]}{_SEPARATOR if lines[-1] else ''}{part}"
+        if cell_len(joined) <= room:
+            lines[-1] = joined
+        else:
+            broken = textwrap.wrap(part, room, break_long_words=False)
+            lines = [*(line for line in lines if line), *broken]
+    margin = " " * (INDENT + _LABEL_WIDTH)
+    head = f"{' ' * INDENT}{_styled(label, _BOLD, view)}{' ' * (_LABEL_WIDTH - cell_len(label))}"
+    return head + f"\n{margin}".join(lines) + "\n"
 
 
 def _paragraph(text: str, view: View, style: str = "") -> str:

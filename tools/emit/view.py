@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["View"]
 
 
+def _silent(message: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What the user said of the output; formats made for programs ignore what does not concern them.
 
-    ``path`` is the file that the output goes to, ``None`` for standard output.
+    ``path`` is the file that the output goes to, ``None`` for standard output; ``warn`` is told what the user should
+    know of it.
     """
 
     width: int = 120
@@ -23,3 +29,4 @@ class View:
     wide: bool = False
     quiet: bool = False
     path: Path | None = None
+    warn: Callable[[str], None] = _silent

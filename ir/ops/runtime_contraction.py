@@ -1,0 +1,232 @@
+"""Contractions that onnxruntime's own optimiser makes (``com.microsoft``): fused, blocked, quantised.
+
+Their output stages (an activation, a residual sum, requantising) are elementwise primitives of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import prod
+
+from ..graph import Op
+from ..primitives import Conv, Elementwise, Gemm, Normalization, Primitive
+from ..registry import Kind, define
+from ..types import DType, Shape, Type
+from .contraction import (
+    REQUANTIZE_OPS,
+    conv_output,
+    convolution,
+    gemm_primitive,
+    gemm_type,
+    matmul,
+    matmul_shape,
+    matmul_type,
+    product,
+    requantize,
+    window_output,
+)
+from .elementwise import activation_ops
+from .normalization import RMS_OPS
+from .reading import (
+    compute_dtype,
+    constant_integers,
+    dims,
+    elements,
+    integer,
+    integers,
+    is_constant,
+    ranked,
+    result_dims,
+    tensor,
+    text,
+    with_shape,
+)
+
+__all__: list[str] = []
+
+
+def _activation(op: Op) -> Iterable[Primitive]:
+    name = text(op, "activation", "")
+    per_element = activation_ops(name)
+    return (Elementwise(name.lower(), elements(op), compute_dtype(op), per_element),) if per_element else ()
+
+
+def _residual(op: Op) -> tuple[Primitive, ...]:
+    return (Elementwise("add", elements(op), tensor(op, 0).dtype),) if op.operand(3) is not None else ()
+
+
+@define("com.microsoft.FusedConv", "com.microsoft.nchwc.Conv", kind=Kind.CONTRACTION, infer=conv_output)
+def fused_conv(op: Op) -> Iterable[Primitive]:
+    """A convolution, the sum with operand 3 where there is one, and an activation.
+
+    The blocked one (NCHWc) has its channels padded to the block: work that the runtime does.
+    """
+    return (convolution(op), *_residual(op), *_activation(op))
+
+
+@define("com.microsoft.ConvTransposeWithDynamicPads", kind=Kind.CONTRACTION)
+def conv_transpose_dynamic(op: Op) -> Iterable[Primitive]:
+    """ConvTranspose whose padding is an operand."""
+    return (replace(convolution(op), transposed=True),)
+
+
+def _channels_last(op: Op, weight: int) -> Conv:
+    x, w, y = dims(op, 0), dims(op, weight), result_dims(op)
+    ones = (1,) * (len(x) - 2)
+    strides, dilations = integers(op, "strides", ones), integers(op, "dilations", ones)
+    groups, dtype = integer(op, "group", 1), tensor(op, 0).dtype
+    return Conv(x[0], x[-1], y[-1], x[1:-1], y[1:-1], w[2:], dtype, strides, dilations, groups)
+
+
+def _nhwc_output(op: Op) -> tuple[Type, ...] | None:
+    x, w = ranked(op, 0), ranked(op, 1)
+    if x is None or w is None or len(x[1]) < 3 or len(w[1]) != len(x[1]):
+        return None
+    return with_shape(op, (x[1][0], *window_output(op, x[1][1:-1], w[1][2:]), w[1][0]))
+
+
+@define("com.microsoft.NhwcConv", "com.microsoft.NhwcFusedConv", kind=Kind.CONTRACTION, infer=_nhwc_output)
+def nhwc_conv(op: Op) -> Iterable[Primitive]:
+    """A convolution with its channels last; weights as in Conv."""
+    return (_channels_last(op, 1), *_residual(op), *_activation(op))
+
+
+@define("com.microsoft.QLinearConv", kind=Kind.CONTRACTION)
+def qlinear_conv_nhwc(op: Op) -> tuple[Primitive, ...]:
+    """QLinearConv that may have its channels last."""
+    if not integer(op, "channels_last", 0):
+        return (convolution(op, 0, 3), requantize(op))
+    return (_channels_last(op, 3), requantize(op))
+
+
+@define("com.microsoft.FusedGemm", kind=Kind.CONTRACTION, infer=gemm_type)
+def fusedgemm_primitive(op: Op) -> Iterable[Primitive]:
+    """Gemm and an activation."""
+    return (gemm_primitive(op), *_activation(op))
+
+
+def _fused_matmul_shapes(op: Op, a: Shape, b: Shape) -> tuple[Shape, Shape]:
+    """The factors' shapes as plain MatMul would have them (com.microsoft.FusedMatMul-1)."""
+    return _transposed(op, a, "A"), _transposed(op, b, "B")
+
+
+def _transposed(op: Op, shape: Shape, side: str) -> Shape:
+    if len(shape) > 2 and integer(op, f"transBatch{side}", 0):
+        shape = (*shape[1:-1], shape[0], shape[-1])
+    return (*shape[:-2], shape[-1], shape[-2]) if integer(op, f"trans{side}", 0) and len(shape) > 1 else shape
+
+
+def _fused_matmul_type(op: Op) -> tuple[Type, ...] | None:
+    a, b = ranked(op, 0), ranked(op, 1)
+    return None if a is None or b is None else with_shape(op, matmul_shape(*_fused_matmul_shapes(op, a[1], b[1])))
+
+
+@define(
+    "com.microsoft.FusedMatMul",
+    "com.microsoft.TransposeMatMul",
+    "com.microsoft.FusedMatMulActivation",
+    kind=Kind.CONTRACTION,
+    infer=_fused_matmul_type,
+)
+def fused_mat_mul(op: Op) -> Iterable[Primitive]:
+    """MatMul of factors that are transposed as they are read; the scale alpha rides on the sum."""
+    a, b = _fused_matmul_shapes(op, dims(op, 0), dims(op, 1))
+    left = tuple(dim for dim in a if isinstance(dim, int))
+    right = tuple(dim for dim in b if isinstance(dim, int))
+    return (matmul(left, right, tensor(op, 0).dtype, is_constant(op, 0, 1)), *_activation(op))
+
+
+def _packed_type(op: Op) -> tuple[Type, ...] | None:
+    a = ranked(op, 0)
+    return None if a is None else with_shape(op, (*a[1][:-1], integer(op, "N", 0)))
+
+
+@define("com.microsoft.MatMulNBits", "com.microsoft.MatMulBnb4", kind=Kind.CONTRACTION, infer=_packed_type)
+def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
+    """MatMul with weights packed in a few bits, which are expanded (subtract, scale) once each."""
+    n, k = integer(op, "N", 0), integer(op, "K", 0)
+    dtype = tensor(op, 0).dtype
+    rows = prod(dims(op, 0)[:-1])
+    return (Elementwise("dequantize", n * k, dtype, 2), Gemm(rows, n, k, dtype, weight=True))
+
+
+@define(
+    "com.microsoft.MatMulIntegerToFloat", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, dtype=_scale(op, 2))
+)
+def mat_mul_integer_to_float(op: Op) -> Iterable[Primitive]:
+    """MatMulInteger whose sums are scaled to floats."""
+    return (product(op), Elementwise("dequantize", elements(op), tensor(op, 2).dtype, 2))
+
+
+def _scale(op: Op, index: int) -> DType:
+    return tensor(op, index).dtype
+
+
+@define("com.microsoft.DynamicQuantizeMatMul", kind=Kind.CONTRACTION, infer=matmul_type)
+def dynamic_quantize_mat_mul(op: Op) -> Iterable[Primitive]:
+    """Activations quantised on the fly (range: two; scale, round, shift, clamp), an integer MatMul, sums to floats."""
+    dtype = tensor(op, 0).dtype
+    integers_product = matmul(dims(op, 0), dims(op, 1), tensor(op, 1).dtype, is_constant(op, 1))
+    quantize = Elementwise("quantize", prod(dims(op, 0)), dtype, 2 + REQUANTIZE_OPS)
+    return (quantize, integers_product, Elementwise("dequantize", elements(op), dtype, 2))
+
+
+@define("com.microsoft.QGemm", kind=Kind.CONTRACTION)
+def qgemm_primitive(op: Op) -> Iterable[Primitive]:
+    """Integer Gemm whose sums are requantised, or scaled to floats where no output scale is given."""
+    return (gemm_primitive(op, 3), requantize(op))
+
+
+@define("com.microsoft.GemmFastGelu", kind=Kind.CONTRACTION, infer=matmul_type)
+def gemm_fast_gelu(op: Op) -> Iterable[Primitive]:
+    """MatMul, an optional bias, Gelu by tanh."""
+    return (product(op), Elementwise("fast_gelu", elements(op), tensor(op, 0).dtype, 9 + (op.operand(2) is not None)))
+
+
+@define("com.microsoft.GemmFloat8", kind=Kind.CONTRACTION)
+def gemm_float8(op: Op) -> Iterable[Primitive]:
+    """Gemm of 8-bit floats, scaled, with an optional activation."""
+    return (gemm_primitive(op), *_activation(op))
+
+
+@define("com.microsoft.MatMulInteger16", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, dtype=DType.I32))
+def mat_mul_integer16(op: Op) -> Iterable[Primitive]:
+    """MatMul of 16-bit integers that keeps its 32-bit sums."""
+    return (product(op),)
+
+
+@define("com.microsoft.MatMulFpQ4", kind=Kind.CONTRACTION)
+def mat_mul_fp_q4(op: Op) -> Iterable[Primitive]:
+    """MatMul with weights packed in four bits; operand 2 holds their shape (K, N)."""
+    shape = constant_integers(op.operand(2))
+    a, n, dtype = dims(op, 0), result_dims(op)[-1], tensor(op, 0).dtype
+    k = shape[0] if shape else a[-1]
+    return (Elementwise("dequantize", n * k, dtype, 2), Gemm(prod(a[:-1]), n, k, dtype, weight=True))
+
+
+@define("com.microsoft.MatMulNBitsMlp", kind=Kind.CONTRACTION)
+def mat_mul_n_bits_mlp(op: Op) -> Iterable[Primitive]:
+    """Residual and RMS normalisation where given, gate and up projections with packed weights, and their product."""
+    projections = 2 * _packed_projection(op, integer(op, "N", 0))
+    gated = activation_ops(text(op, "activation", "silu")) + 1
+    return (*_normalised(op), *projections, Elementwise("gate", elements(op), tensor(op, 0).dtype, gated))
+
+
+@define("com.microsoft.MatMulNBitsQkv", kind=Kind.CONTRACTION)
+def mat_mul_n_bits_qkv(op: Op) -> Iterable[Primitive]:
+    """Residual and RMS normalisation where given, projections to query, key and value with packed weights."""
+    widths = (result_dims(op, index)[-1] for index in range(3))
+    return (*_normalised(op), *(part for width in widths for part in _packed_projection(op, width)))
+
+
+def _packed_projection(op: Op, n: int) -> tuple[Primitive, ...]:
+    a, dtype = dims(op, 0), tensor(op, 0).dtype
+    return (Elementwise("dequantize", n * a[-1], dtype, 2), Gemm(prod(a[:-1]), n, a[-1], dtype, weight=True))
+
+
+def _normalised(op: Op) -> tuple[Primitive, ...]:
+    a, dtype = dims(op, 0), tensor(op, 0).dtype
+    added = (Elementwise("add", prod(a), dtype),) if op.operand(1) is not None else ()
+    scaled = (Normalization(prod(a[:-1]), a[-1], dtype, RMS_OPS),) if op.operand(2) is not None else ()
+    return (*added, *scaled)

@@ -1,0 +1,72 @@
+"""Elementwise operators that onnxruntime's own optimiser makes (``com.microsoft``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..graph import Op
+from ..primitives import Elementwise, Primitive
+from ..registry import Kind, Lowering, OpDef, add, define
+from ..types import DType
+from .elementwise import broadcast_types, elementwise, elementwise_lowering
+from .reading import elements, same_type, tensor
+
+__all__: list[str] = []
+
+
+@define("com.microsoft.BiasGelu", kind=Kind.ELEMENTWISE, infer=broadcast_types)
+def bias_gelu(op: Op) -> Iterable[Primitive]:
+    """Add, Gelu."""
+    return elementwise(op, "bias_gelu", 6)
+
+
+@define("com.microsoft.FastGelu", kind=Kind.ELEMENTWISE, infer=broadcast_types)
+def fast_gelu(op: Op) -> Iterable[Primitive]:
+    """Gelu by tanh, after an optional bias."""
+    return elementwise(op, "fast_gelu", 9 + (op.operand(1) is not None))
+
+
+@define("com.microsoft.Gelu", kind=Kind.ELEMENTWISE, infer=same_type)
+def contrib_gelu(op: Op) -> Iterable[Primitive]:
+    """Gelu by erf."""
+    return elementwise(op, "gelu", 5)
+
+
+@define("com.microsoft.QuickGelu", kind=Kind.ELEMENTWISE, infer=same_type)
+def quick_gelu(op: Op) -> Iterable[Primitive]:
+    """x·sigmoid(alpha·x)."""
+    return elementwise(op, "quick_gelu", 5)
+
+
+# Operations per element: bias and Gelu of one half, times the other; a complex product's four products and two sums,
+# over two elements; sigmoid and two products; a gate's product and a sum.
+for _name, _per_element in (
+    ("BiasSplitGelu", 7),
+    ("ComplexMul", 3),
+    ("ComplexMulConj", 3),
+    ("ScaledSiLU", 5),
+    ("GatedAdd", 2),
+):
+    _doc = f"{_per_element} operations per element."
+    _lower = elementwise_lowering(_name.lower(), _per_element)
+    _infer = None if _name == "BiasSplitGelu" else same_type
+    add(OpDef(f"com.microsoft.{_name}", Kind.ELEMENTWISE, _lower, _infer, None, _doc))
+
+
+@define("com.microsoft.BiasAdd", kind=Kind.ELEMENTWISE, infer=same_type)
+def bias_add(op: Op) -> Iterable[Primitive]:
+    """A bias and a residual added."""
+    return elementwise(op, "add", 1 + (op.operand(2) is not None))
+
+
+@define("com.microsoft.BiasDropout", kind=Kind.ELEMENTWISE)
+def bias_dropout(op: Op) -> Lowering:
+    """A bias and an optional residual added; at inference nothing is dropped and the mask not written."""
+    added = Elementwise("add", elements(op), tensor(op, 0).dtype, 1 + (op.operand(2) is not None))
+    return Lowering((added,), writes=dict.fromkeys(range(1, len(op.results)), 0))
+
+
+@define("com.microsoft.MulInteger", kind=Kind.ELEMENTWISE)
+def mul_integer(op: Op) -> Iterable[Primitive]:
+    """Both zero points subtracted, then a product."""
+    return (Elementwise("mul", elements(op), DType.I32, 3),)
