@@ -43,6 +43,8 @@ _NUMBERS = {
     DType.F8E8M0FNU: 24,
     DType.UI2: 25,
     DType.I2: 26,
+    DType.F6E2M3FN: 27,
+    DType.F6E3M2FN: 28,
 }
 _DTYPES = {number: dtype for dtype, number in _NUMBERS.items()}
 

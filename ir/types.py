@@ -26,6 +26,8 @@ class DType(Enum):
     F8E5M2 = ("f8E5M2", 8, "fp8")
     F8E5M2FNUZ = ("f8E5M2FNUZ", 8, "fp8")
     F8E8M0FNU = ("f8E8M0FNU", 8, "fp8")
+    F6E2M3FN = ("f6E2M3FN", 6, "fp6")
+    F6E3M2FN = ("f6E3M2FN", 6, "fp6")
     F4E2M1FN = ("f4E2M1FN", 4, "fp4")
     I64 = ("i64", 64, "int64")
     I32 = ("i32", 32, "int32")

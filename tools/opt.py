@@ -5,6 +5,7 @@ Only click is imported here, so that ``--help`` and completion are quick; the re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -131,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _guarded(arguments: Sequence[str] | None) -> int:
     """Run the command; whatever happens, the user is shown a message and never a traceback."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us there sees to signals
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = command.main(args=arguments, prog_name="graphs-opt", standalone_mode=False)
         sys.stdout.flush()

@@ -14,6 +14,7 @@ from ..graph import Op
 from ..primitives import Copy, Elementwise, Gemm, Primitive, Reduction, Softmax
 from ..registry import Kind, Lowering, define
 from ..types import Dim, DType, Shape, TensorType, Type
+from .control import region_primitives
 from .elementwise import activation_ops
 from .reading import (
     UNKNOWN_DIM,
@@ -106,7 +107,14 @@ def _attention_types(op: Op) -> tuple[Type, ...] | None:
     )[: len(op.results)]
 
 
-@define("onnx.Attention", "ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types)
+@define("ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types)
+def flex_attention(op: Op) -> Iterable[Primitive]:
+    """Attention whose scores and probabilities go through the operation's regions."""
+    changed = (primitive for region in op.regions for primitive in region_primitives(region))
+    return (*_onnx_heads(op).primitives(), *changed)
+
+
+@define("onnx.Attention", kind=Kind.CONTRACTION, infer=_attention_types)
 def attention(op: Op) -> Iterable[Primitive]:
     """Attention with an optional mask, causal mask and cache (ONNX Attention-23)."""
     heads = _onnx_heads(op)

@@ -68,7 +68,7 @@ def _reduce(function: str, per_element: int, per_result: int) -> Callable[[Op], 
 def _reduce_evaluator(function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(op: Op, x: Array, axes: Array | None = None) -> Array | None:
         chosen = _axes(op, x.ndim)
-        if x.dtype == object or (axes is not None and "axes" not in op.attributes and chosen is None):
+        if x.dtype == object or not x.size or (axes is not None and "axes" not in op.attributes and chosen is None):
             return None
         reduced = function(x, axis=chosen, keepdims=bool(integer(op, "keepdims", 1)))
         return np.asarray(reduced).astype(x.dtype)

@@ -97,7 +97,15 @@ for _name, _per_element in (("HannWindow", 5), ("HammingWindow", 5), ("BlackmanW
     add(OpDef(f"onnx.{_name}", Kind.ELEMENTWISE, _window(_name.lower(), _per_element), _window_types, None, _doc))
 
 
-@define("onnx.MelWeightMatrix", kind=Kind.ELEMENTWISE)
+def _mel_types(op: Op) -> tuple[Type, ...] | None:
+    """(bins, bands): operand 0 gives the bands, operand 1 the transform's length (ONNX MelWeightMatrix-17)."""
+    bands, length = constant_number(op.operand(0)), constant_number(op.operand(1))
+    if bands is None or length is None:
+        return None
+    return (TensorType(dtype_of(integer(op, "output_datatype", 1)), (int(length) // 2 + 1, int(bands))),)
+
+
+@define("onnx.MelWeightMatrix", kind=Kind.ELEMENTWISE, infer=_mel_types)
 def mel_weight_matrix(op: Op) -> Lowering:
     """Two slopes and their minimum for each bin and band: about five operations."""
     type_ = op.results[0].type

@@ -67,11 +67,10 @@ def _reshaped(shape: Sequence[Dim], wanted: Sequence[Dim], keeps_zero: bool) -> 
 
 def _evaluate_reshape(op: Op, x: Array, shape: Array | None = None) -> Array | None:
     wanted = axes_operand(op, "shape", 1, None) if shape is None else tuple(int(dim) for dim in shape)
-    return (
-        None
-        if wanted is None
-        else x.reshape([dim if isinstance(dim, int) else -1 for dim in _reshaped(x.shape, wanted, True)])
-    )
+    if wanted is None:
+        return None
+    extents = _reshaped(x.shape, wanted, keeps_zero=not integer(op, "allowzero", 0))
+    return x.reshape([dim if isinstance(dim, int) else -1 for dim in extents])
 
 
 @define("onnx.Reshape", kind=Kind.VIEW, infer=_reshape_types, evaluate=_evaluate_reshape)

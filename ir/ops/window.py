@@ -90,7 +90,23 @@ add(
 add(OpDef("com.microsoft.NhwcMaxPool", Kind.WINDOW, _pool("max", 1), None, None, "MaxPool with its channels last."))
 
 
-@define("onnx.MaxUnpool", kind=Kind.WINDOW)
+def _unpool_types(op: Op) -> tuple[Type, ...] | None:
+    """ONNX MaxUnpool-22: the shape that MaxPool came from, or the one that operand 2 gives."""
+    x, wanted = ranked(op, 0), constant_integers(op.operand(2))
+    if x is None or (wanted is None and op.operand(2) is not None):
+        return None
+    if wanted is not None:
+        return with_shape(op, wanted if len(wanted) == len(x[1]) else (*x[1][:2], *wanted))
+    kernel, rank = integers(op, "kernel_shape", ()), len(x[1]) - 2
+    strides, pads = integers(op, "strides", (1,) * rank), integers(op, "pads", (0,) * (2 * rank))
+    sizes = (
+        (extent - 1) * strides[i] + kernel[i] - pads[i] - pads[i + rank] if isinstance(extent, int) else UNKNOWN_DIM
+        for i, extent in enumerate(x[1][2:])
+    )
+    return with_shape(op, (*x[1][:2], *sizes))
+
+
+@define("onnx.MaxUnpool", kind=Kind.WINDOW, infer=_unpool_types)
 def max_unpool(op: Op) -> Iterable[Primitive]:
     """Zeros, and each element put where its maximum came from."""
     return (Copy(elements(op) + size(op, 0), tensor(op, 0).dtype),)

@@ -177,7 +177,8 @@ def _relocate(model: ModelProto, source: Path, view: View) -> None:
     origin, target = source.resolve().parent, view.path.resolve().parent
     if origin == target:
         return
-    locations = [entry for tensor in _external(model.graph) for entry in tensor.external_data if entry.key == "location"]
+    entries = (entry for tensor in _external(model.graph) for entry in tensor.external_data)
+    locations = [entry for entry in entries if entry.key == "location"]
     below = os.path.relpath(origin, target)
     if locations and below.startswith(os.pardir):
         files = ", ".join(sorted({entry.value for entry in locations})[:3])

@@ -1,0 +1,526 @@
+"""Pipelines as text, options by type hint, prerequisites, instrumentation, plugins and reproducers."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphs.ir import Graph, parse, print_graph
+from graphs.ir.errors import GraphsError
+from graphs.passes import plugins
+from graphs.passes.base import Context, Pass, PassError
+from graphs.passes.files import write_atomically
+from graphs.passes.index import BUILTIN_PASSES, NAMED_PIPELINES
+from graphs.passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
+from graphs.passes.manager import PassManager, parse_passes, resolve
+from graphs.passes.options import call_of, instantiate, options_of
+from graphs.passes.pipeline import PassCall, Pipeline, PipelineError, parse_pipeline
+from graphs.passes.reproducer import read_reproducer
+from graphs.targets import load_target
+
+TINY = """\
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<1x8xf32> loc("x")
+  %y = "onnx.Relu"(%x) : (tensor<1x8xf32>) -> tensor<1x8xf32> loc("relu_1")
+  "graphs.output"(%y) : (tensor<1x8xf32>) -> () loc("y")
+}) {sym_name = "tiny"} : () -> ()
+"""
+
+
+class Color(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True)
+class Everything(Pass):
+    """One option of every type. The second sentence is no headline."""
+
+    name = "everything"
+    flag: bool = False
+    number: int = 3
+    ratio: float = 0.5
+    text: str = "target"
+    words: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = (1, 2)
+    mode: Literal["fast", "slow"] = "fast"
+    color: Color = Color.RED
+    limit: int | None = 7
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Needed(Pass):
+    """Option without a default."""
+
+    name = "needed"
+    path: str
+
+    def run(self, graph: Graph, context: Context) -> None:
+        """Do nothing."""
+
+
+def state_pass(
+    title: str, requires: tuple[str, ...] = (), provides: tuple[str, ...] = (), invalidates: tuple[str, ...] = ()
+) -> type[Pass]:
+    """A pass that leaves its name in the graph's attributes, in the order run."""
+
+    @dataclass(frozen=True)
+    class Stateful(Pass):
+        """Leave a trace."""
+
+        name: ClassVar[str] = title
+
+        def run(self, graph: Graph, context: Context) -> None:
+            trace = graph.attributes.get("trace", "")
+            graph.attributes["trace"] = f"{trace} {title}".strip()
+            context.count(f"{title}: runs")
+
+    Stateful.requires, Stateful.provides, Stateful.invalidates = requires, provides, invalidates
+    return Stateful
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Pass]]:
+    """A small world of passes in place of the registered ones: a <- b <- c, and d, which takes b's state away."""
+    world = {
+        "a": state_pass("a", provides=("A",)),
+        "b": state_pass("b", requires=("A",), provides=("B",)),
+        "c": state_pass("c", requires=("B",), provides=("C",)),
+        "d": state_pass("d", requires=("A",), provides=("D",), invalidates=("B", "C")),
+    }
+    monkeypatch.setattr(plugins, "_REGISTERED", world)
+    return world
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(load_target("jetson-orin-agx"))
+
+
+# -- pipeline text ----------------------------------------------------------------------------------------------------
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]*", fullmatch=True)
+words = st.lists(st.text(), max_size=3).map(tuple)
+calls = st.builds(
+    PassCall, names, st.dictionaries(names, words, max_size=4).map(lambda options: tuple(options.items()))
+)
+
+
+@given(st.lists(calls, max_size=4).map(lambda found: Pipeline(tuple(found))))
+def test_a_pipeline_parses_back_from_what_it_prints(pipeline: Pipeline) -> None:
+    assert parse_pipeline(str(pipeline)) == pipeline
+
+
+@given(st.text(alphabet='ab{}=," \\\n', max_size=12))
+def test_any_text_is_a_pipeline_or_a_clear_error(text: str) -> None:
+    try:
+        pipeline = parse_pipeline(text)
+    except PipelineError as error:
+        assert "column" in str(error) and error.help
+    else:
+        assert parse_pipeline(str(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("", ""),
+        ("fuse", "fuse"),
+        (" fuse , lower ", "fuse,lower"),
+        ("fuse{}", "fuse"),
+        ("fuse{ rules=none }", "fuse{rules=none}"),
+        ("a{x=1   y=2},b", "a{x=1 y=2},b"),
+        ("a{flag}", "a{flag=true}"),
+        ("a{list=x,y,z}", "a{list=x,y,z}"),
+        ('a{text="with space, and comma"}', 'a{text="with space, and comma"}'),
+        ('a{text="a\\"b\\\\"}', 'a{text="a\\"b\\\\"}'),
+        ("a{empty= other=1}", "a{empty= other=1}"),
+        ('a{empty=""}', 'a{empty=""}'),
+    ],
+)
+def test_spelling(text: str, printed: str) -> None:
+    assert str(parse_pipeline(text)) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("fuse,", 6), (",fuse", 1), ("fuse{", 6), ("fuse}", 5), ("fuse lower", 6), ("fuse{=x}", 6), ('a{x="y}', 5),
+     ("a{x=1 x=2}", 8), ("a{x=1,}", 7)],
+)  # fmt: skip
+def test_errors_point_at_the_character(text: str, column: int) -> None:
+    with pytest.raises(PipelineError, match=f"column {column}:"):
+        parse_pipeline(text)
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+everything = st.builds(
+    Everything, st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.lists(st.text()).map(tuple),
+    st.lists(st.integers()).map(tuple), st.sampled_from(["fast", "slow"]), st.sampled_from(Color),
+    st.none() | st.integers(),
+)  # fmt: skip
+
+
+@given(everything)
+def test_a_pass_with_its_options_parses_back_from_what_it_prints(step: Everything) -> None:
+    (call,) = parse_pipeline(str(call_of(step))).calls
+    assert instantiate(Everything, call) == step
+
+
+def test_options_at_their_default_are_not_printed() -> None:
+    assert str(call_of(Everything())) == "everything"
+    assert str(call_of(Everything(number=4))) == "everything{number=4}"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("flag=maybe", "expected true or false"),
+        ("number=1.5", "expected a whole number"),
+        ("ratio=fast", "expected a number"),
+        ("text=a,b", "takes one value, 2 were given"),
+        ("text=", "takes one value, none was given"),
+        ("mode=fats", 'did you mean "fast"'),
+        ("color=green", "expected one of red, blue"),
+        ("numbr=1", 'no option "numbr"; did you mean "number"?'),
+    ],
+)
+def test_a_wrong_option_says_what_was_expected(option: str, message: str) -> None:
+    (call,) = parse_pipeline(f"everything{{{option}}}").calls
+    with pytest.raises(PipelineError, match=message.replace("?", r"\?")):
+        instantiate(Everything, call)
+
+
+def test_an_option_without_default_must_be_given() -> None:
+    with pytest.raises(PipelineError, match='needs its option "path"'):
+        instantiate(Needed, PassCall("needed"))
+    assert instantiate(Needed, PassCall("needed", (("path", ("x",)),))) == Needed("x")
+
+
+def test_options_are_described_for_the_listing() -> None:
+    described = {option.name: (option.type, option.default) for option in options_of(Everything)}
+    assert described["numbers"] == ("list of a whole number", "1,2")
+    assert described["mode"] == ("fast|slow", "fast")
+    assert described["limit"] == ("a whole number", "7")
+
+
+# -- which passes there are -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BUILTIN_PASSES)
+def test_every_built_in_pass_is_where_the_index_says(name: str) -> None:
+    cls = plugins.find_pass(name)
+    assert issubclass(cls, Pass) and cls.name == name
+    assert cls.__doc__ and cls.provides
+    assert instantiate(cls, PassCall(name)) == cls()
+
+
+@pytest.mark.parametrize("name", NAMED_PIPELINES)
+def test_every_named_pipeline_resolves(name: str) -> None:
+    assert resolve(parse_passes(name))
+
+
+def test_an_unknown_pass_suggests_a_near_one() -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse_passes("fues")
+    assert str(caught.value) == 'no pass "fues"; did you mean "fuse"? (graphs-opt --list-passes)'
+
+
+def test_a_named_pipeline_takes_no_options() -> None:
+    with pytest.raises(PipelineError, match="takes no options"):
+        parse_passes("default{x=1}")
+
+
+# -- prerequisites ----------------------------------------------------------------------------------------------------
+
+
+def order(text: str, states: tuple[str, ...] = ()) -> list[str]:
+    return [step.name for step in resolve(parse_passes(text), states)]
+
+
+@pytest.mark.usefixtures("passes")
+@pytest.mark.parametrize(
+    ("asked", "run"),
+    [("a", "a"), ("c", "a b c"), ("b,a", "a b a"), ("c,d", "a b c d"), ("d,c", "a d b c"), ("c,d,c", "a b c d b c"),
+     ("a,b,c", "a b c"), ("c,c", "a b c c")],
+)  # fmt: skip
+def test_missing_prerequisites_come_before_the_pass_that_needs_them(asked: str, run: str) -> None:
+    assert order(asked) == run.split()
+
+
+@pytest.mark.usefixtures("passes")
+def test_states_that_are_there_already_are_not_made_again() -> None:
+    assert order("c", states=("B",)) == ["c"]
+
+
+def test_passes_that_require_each_other_are_refused(passes: dict[str, type[Pass]]) -> None:
+    passes["e"] = state_pass("e", requires=("F",), provides=("E",))
+    passes["f"] = state_pass("f", requires=("E",), provides=("F",))
+    with pytest.raises(PipelineError, match="e → f → e go in a circle"):
+        order("e")
+
+
+def test_prerequisites_that_undo_each_other_are_refused(passes: dict[str, type[Pass]]) -> None:
+    passes["e"] = state_pass("e", provides=("E",), invalidates=("F",))
+    passes["f"] = state_pass("f", provides=("F",), invalidates=("E",))
+    passes["g"] = state_pass("g", requires=("E", "F"))
+    with pytest.raises(PipelineError, match="circle"):
+        order("g")
+
+
+def test_a_state_that_nothing_provides_is_refused(passes: dict[str, type[Pass]]) -> None:
+    passes["e"] = state_pass("e", requires=("gold",))
+    with pytest.raises(PipelineError, match='pass "e" requires "gold", which no pass provides'):
+        order("e")
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("passes")
+def test_passes_run_in_order_under_all_instrumentations(context: Context) -> None:
+    written: list[str] = []
+    timing, statistics = Timing(), Statistics()
+    printing = Printing(written.append, Selection(frozenset({"a"})), Selection(every=True))
+    manager = PassManager(parse_passes("c"), [printing, Verification(), statistics, timing])
+    graph = parse(TINY)
+    manager.run(graph, context)
+    assert graph.attributes["trace"] == "a b c"
+    assert [name for name, _ in timing.seconds] == ["a", "b", "c"]
+    assert [step.counted for step in statistics.passes] == [{"a: runs": 1}, {"b: runs": 1}, {"c: runs": 1}]
+    assert [text.splitlines()[0].strip("/- ") for text in written] == ["IR before a", "IR after a", "IR after b", "IR after c"]
+    assert parse(written[-1]) == graph
+
+
+class Recorder(Instrumentation):
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def before_pass(self, step: Pass, graph: Graph, context: Context) -> None:
+        self.log.append(f"{self.name}+")
+
+    def after_pass(self, step: Pass, graph: Graph, context: Context) -> None:
+        self.log.append(f"{self.name}-")
+
+
+@pytest.mark.usefixtures("passes")
+def test_instrumentations_nest(context: Context) -> None:
+    log: list[str] = []
+    PassManager(parse_passes("a"), [Recorder("outer", log), Recorder("inner", log)]).run(parse(TINY), context)
+    assert log == ["outer+", "inner+", "inner-", "outer-"]
+
+
+# -- failing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crash(Pass):
+    """Rename the graph, then fail in a way nobody foresaw."""
+
+    name = "crash"
+    requires = ("A",)
+    depth: int = 1
+
+    def run(self, graph: Graph, context: Context) -> None:
+        graph.name = "changed"
+        raise ZeroDivisionError("nobody foresaw this")
+
+
+@dataclass(frozen=True)
+class Refuse(Pass):
+    """Refuse the input."""
+
+    name = "refuse"
+
+    def run(self, graph: Graph, context: Context) -> None:
+        raise PassError("not this model", graph.body[0], help="take another")
+
+
+@dataclass(frozen=True)
+class Corrupt(Pass):
+    """Leave an operand that no edge knows of."""
+
+    name = "corrupt"
+
+    def run(self, graph: Graph, context: Context) -> None:
+        graph.body[0].operands = ()
+
+
+def test_a_pass_that_fails_leaves_a_reproducer_that_fails_again(
+    passes: dict[str, type[Pass]], context: Context, tmp_path: Path
+) -> None:
+    passes["crash"] = Crash
+    manager = PassManager(parse_passes("crash{depth=2},a"), reproducers=tmp_path)
+    with pytest.raises(GraphsError, match=r'pass "crash": ZeroDivisionError: nobody .*test_manager.py:\d+') as caught:
+        manager.run(parse(TINY), context)
+    (path,) = tmp_path.iterdir()
+    assert f"--run-reproducer {path}" in caught.value.help
+    reproducer, graph = read_reproducer(path)
+    assert reproducer.pipeline == "crash{depth=2},a"
+    assert reproducer.states == ("A",)
+    assert reproducer.target == context.target.spec
+    assert (graph.name, graph.attributes["trace"]) == ("tiny", "a")
+    again = PassManager(parse_passes(reproducer.pipeline), states=reproducer.states, reproducers=tmp_path)
+    assert [step.name for step in again.passes] == ["crash", "a"]
+    with pytest.raises(GraphsError, match="nobody foresaw this"):
+        again.run(graph, reproducer.context())
+
+
+def test_a_pass_that_refuses_its_input_leaves_none(
+    passes: dict[str, type[Pass]], context: Context, tmp_path: Path
+) -> None:
+    passes["refuse"] = Refuse
+    with pytest.raises(PassError, match=r"not this model \(node 'relu_1'\)") as caught:
+        PassManager(parse_passes("refuse"), reproducers=tmp_path).run(parse(TINY), context)
+    assert caught.value.help == "take another"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pass_that_corrupts_the_graph_is_caught_unless_not_verified(
+    passes: dict[str, type[Pass]], context: Context, tmp_path: Path
+) -> None:
+    passes["corrupt"] = Corrupt
+    with pytest.raises(GraphsError, match='pass "corrupt": left an invalid graph') as caught:
+        PassManager(parse_passes("corrupt"), reproducers=tmp_path).run(parse(TINY), context)
+    assert str(tmp_path) in caught.value.help
+    PassManager(parse_passes("corrupt"), []).run(parse(TINY), context)
+
+
+def test_the_reproducer_is_read_back_only_from_a_reproducer(tmp_path: Path) -> None:
+    path = tmp_path / "not.mlir"
+    for content, message in [
+        (TINY, "no line starts with"),
+        (f"// graphs-reproducer: []\n{TINY}", "expected a JSON object"),
+        (f"// graphs-reproducer: {{\n{TINY}", "not a reproducer"),
+        (f'// graphs-reproducer: {{"colour": 1}}\n{TINY}', 'unknown key "colour"'),
+        ('// graphs-reproducer: {"pipeline": "a", "target": "host"}\n"graphs.graph', "2:1"),
+    ]:
+        path.write_text(content)
+        with pytest.raises(GraphsError, match=message):
+            read_reproducer(path)
+    with pytest.raises(GraphsError, match="No such file"):
+        read_reproducer(tmp_path / "none.mlir")
+
+
+# -- plugins ----------------------------------------------------------------------------------------------------------
+
+PLUGIN = '''
+from dataclasses import dataclass
+from graphs import Graph, Kind, Pass, define
+from graphs.passes.base import Context
+
+@define("com.test_manager.{name}", kind=Kind.OPAQUE)
+def unknown(op):
+    """Does {name}."""
+    return []
+
+@dataclass(frozen=True)
+class Greet(Pass):
+    """Greet."""
+    name = "{name}"
+    whom: str = "world"
+
+    def run(self, graph: Graph, context: Context) -> None:
+        graph.attributes["greeted"] = self.whom
+'''
+
+
+@pytest.fixture
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_REGISTERED", {})
+    monkeypatch.setattr(plugins, "_LOADED", [])
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_a_plugin_file_brings_passes_and_operators(tmp_path: Path, context: Context) -> None:
+    from graphs.ir import definition
+
+    path = tmp_path / "my_passes.py"
+    path.write_text(PLUGIN.format(name="greet"))
+    plugins.load_plugin(path)
+    graph = parse(TINY)
+    PassManager(parse_passes("greet{whom=you}")).run(graph, context)
+    assert graph.attributes["greeted"] == "you"
+    entry = definition("com.test_manager.greet")
+    assert entry is not None and entry.doc == "Does greet."
+    with pytest.raises(GraphsError, match="registered already"):
+        plugins.load_plugin(path)
+
+
+@pytest.mark.usefixtures("no_plugins")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1 / 0\n", r"bad.py:1: ZeroDivisionError: division by zero"),
+        ("x = 1\ndef f(:\n", r"bad.py:2: SyntaxError"),
+        ("from graphs import Pass\nclass P(Pass):\n    name = 'fuse'\n", 'pass "fuse" is registered already'),
+        ("from graphs import Pass\nclass P(Pass):\n    name = 'p'\n    size: int = 3\n", "is no dataclass"),
+    ],
+)
+def test_a_broken_plugin_says_where(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(content)
+    with pytest.raises(GraphsError, match=message):
+        plugins.load_plugin(path)
+
+
+def test_a_missing_plugin_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GraphsError, match="no such file"):
+        plugins.load_plugin(tmp_path / "none.py")
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_entry_points_are_loaded_once_and_a_broken_one_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "acme_graphs.py").write_text(PLUGIN.format(name="acme"))
+    info = tmp_path / "acme_graphs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-graphs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[graphs.plugins]\naaa = no_such_module\nacme = acme_graphs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (problem,) = plugins.load_entry_points()
+    assert "aaa" in problem and "ModuleNotFoundError" in problem
+    assert plugins.find_pass("acme").__module__ == "acme_graphs"
+    assert plugins.load_entry_points() == []
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("old")
+    path.chmod(0o640)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_atomically(path, json.dumps({"µ": 1}))
+    assert path.stat().st_mode & 0o777 == 0o640
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    write_atomically(link, b"through the link")
+    assert link.is_symlink() and path.read_bytes() == b"through the link"
+    write_atomically(Path("/dev/null"), "nowhere")
+
+
+def test_the_tiny_graph_prints_as_written() -> None:
+    assert print_graph(parse(TINY)) == TINY
