@@ -116,13 +116,15 @@ def _keeps_values(tensor: TensorProto) -> bool:
 
 def _strip_tensor(tensor: TensorProto) -> None:
     """Drop a tensor's bytes and declare them external, which onnx's inference takes as a typed unknown."""
-    if tensor.data_location == 1 or _keeps_values(tensor):
+    from onnx import TensorProto
+
+    if tensor.data_location == TensorProto.EXTERNAL or _keeps_values(tensor):
         return
     kept = (tensor.name, tensor.data_type, list(tensor.dims))
     tensor.Clear()
     tensor.name, tensor.data_type = kept[0], kept[1]
     tensor.dims.extend(kept[2])
-    tensor.data_location = 1
+    tensor.data_location = TensorProto.EXTERNAL
     location = tensor.external_data.add()
     location.key, location.value = "location", "dropped"
 
@@ -183,9 +185,16 @@ class _Builder:
     label: str
     opset: int
 
-    def build(self, proto: GraphProto, captures: Sequence[Value] = ()) -> None:
-        """Fill the graph from ``proto``; ``captures`` are outer values, which become inputs of the same names."""
+    def build(self, proto: GraphProto, captures: Sequence[Value] = (), constants: Sequence[Value] = ()) -> None:
+        """Fill the graph from ``proto``.
+
+        ``captures`` are outer values, which become inputs of the same names; outer ``constants`` whose elements are
+        known are made anew inside, since shape arithmetic there needs them.
+        """
         scope = _Scope(self.graph)
+        for value in constants:
+            copy = self.graph.add(CONSTANT, [], [(value.name, value.type)], value.op.attributes, loc=value.op.loc)
+            scope.values[value.name] = copy.result
         scope.weights.update((tensor.name, tensor) for tensor in proto.initializer)
         scope.weights.update((tensor.values.name, tensor) for tensor in proto.sparse_initializer)
         types = {info.name: type_from_proto(info.type) for info in (*proto.value_info, *proto.output)}
@@ -251,12 +260,14 @@ class _Builder:
         attributes, bodies = self._attributes(node)
         regions: list[Graph] = []
         if bodies:
-            captured = [self._read(scope, name, reader) for name in _captures(bodies, scope)]
+            outer = [self._read(scope, name, reader) for name in _captures(bodies, scope)]
+            captured = [value for value in outer if value.constant is None]
+            known = [value for value in outer if value.constant is not None]
             operands.extend(captured)
             attributes["captures"] = len(captured)
             for name, body in bodies:
                 regions.append(Graph(name))
-                _Builder(regions[-1], f"{self.label}: {reader}", self.opset).build(body, captured)
+                _Builder(regions[-1], f"{self.label}: {reader}", self.opset).build(body, captured, known)
         results = [
             (name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)
         ]
@@ -278,7 +289,9 @@ class _Builder:
         return value
 
     def _weight(self, name: str, tensor: TensorProto | SparseTensorProto) -> Value:
-        dense = getattr(tensor, "values", tensor)
+        from onnx import TensorProto
+
+        dense = tensor if isinstance(tensor, TensorProto) else tensor.values
         type = TensorType(dtype_of(dense.data_type), tuple(tensor.dims))
         if any(extent < 0 for extent in tensor.dims):
             raise FrontendError(f"{self.label}: weight {name!r} has a negative dimension: {list(tensor.dims)}")

@@ -9,7 +9,18 @@ from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .parser import ParseError, parse, parse_all
 from .printer import print_attribute, print_graph
-from .registry import Kind, Lowering, OpDef, define, definition, definitions, infer_types, kind_of, lowering
+from .registry import (
+    Kind,
+    Lowering,
+    OpDef,
+    define,
+    definition,
+    definitions,
+    infer_types,
+    kind_of,
+    lowering,
+    region_input_types,
+)
 from .types import Dim, DType, OptionalType, SequenceType, Shape, Symbol, TensorType, Type, UnknownType
 from .verify import VerificationError, verify
 
@@ -54,5 +65,6 @@ __all__ = [
     "parse_all",
     "print_attribute",
     "print_graph",
+    "region_input_types",
     "verify",
 ]

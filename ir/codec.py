@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
@@ -45,7 +45,7 @@ def decode(cls: type[T], encoded: Mapping[str, Any]) -> T:
     Raises:
         ValueError: a field is missing, unknown or of another type.
     """
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Hashable, cls))
     unknown = encoded.keys() - hints.keys() - {"tag"}
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
@@ -56,7 +56,8 @@ def decode(cls: type[T], encoded: Mapping[str, Any]) -> T:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Hashable) -> dict[str, Any]:
+    assert isinstance(cls, type)
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 

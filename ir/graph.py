@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import networkx as nx
 
@@ -147,7 +147,7 @@ class Graph:
         self.attributes: dict[str, Attribute] = dict(attributes or {})
         self.revision = 0
         self._nx: nx.MultiDiGraph[Op] = nx.MultiDiGraph()
-        self._view = nx.freeze(nx.graphviews.generic_graph_view(self._nx))
+        self._view: nx.MultiDiGraph[Op] = _frozen_view(self._nx)
         self._values: dict[str, Value] = {}
         self._serial = 0
         self._cache: dict[object, tuple[int, object]] = {}
@@ -206,7 +206,7 @@ class Graph:
     def uses(self, value: Value) -> list[tuple[Op, int]]:
         """Return every (operation, operand index) that reads ``value``."""
         return [
-            (user, index)
+            (user, cast(int, index))  # networkx's stubs take every edge key for a string
             for user, edges in self._nx.succ[value.op].items()
             for index, edge in edges.items()
             if edge["value"] is value
@@ -355,6 +355,11 @@ class Graph:
         while f"{wanted}_{suffix}" in self._values:
             suffix += 1
         return f"{wanted}_{suffix}"
+
+
+def _frozen_view(graph: nx.MultiDiGraph[Op]) -> Any:
+    """A graph that shares ``graph``'s dictionaries and refuses mutation. networkx's stubs leave its type open."""
+    return nx.freeze(nx.graphviews.generic_graph_view(graph))  # type: ignore[type-var]  # stubs bound it to Graph[int]
 
 
 def _same_op(mine: Op, theirs: Op, image: dict[Value | None, Value | None]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
 from .attributes import Attribute, Dense
@@ -275,19 +275,18 @@ class _Parser:
         name = self._take("opaque", "a type")
         if name == "!graphs.any":
             return UnknownType()
-        wrapper = {"!graphs.seq": SequenceType, "!graphs.opt": OptionalType}.get(name)
-        if wrapper is None:
+        if name not in ("!graphs.seq", "!graphs.opt"):
             self.fail(f"unknown type {name}")
         self._expect("<")
         element = self._type()
         self._expect(">")
-        return wrapper(element)
+        return SequenceType(element) if name == "!graphs.seq" else OptionalType(element)
 
     def _tensor(self) -> TensorType:
         self._expect("<")
         extents = self._advance()[:-1].split("x") if self.kind == "dims" else []
         dtype = self._dtype()
-        names = iter(())
+        names: Iterator[str] = iter(())
         if self._accept(","):
             self._expect("[")
             names = iter(self._list(self._string, "]"))

@@ -22,7 +22,18 @@ from .graph import Op, Value
 from .primitives import Primitive, Unknown
 from .types import TensorType, Type
 
-__all__ = ["Kind", "Lowering", "OpDef", "define", "definition", "definitions", "infer_types", "kind_of", "lowering"]
+__all__ = [
+    "Kind",
+    "Lowering",
+    "OpDef",
+    "define",
+    "definition",
+    "definitions",
+    "infer_types",
+    "kind_of",
+    "lowering",
+    "region_input_types",
+]
 
 
 class Kind(Enum):
@@ -175,6 +186,23 @@ def infer_types(op: Op) -> Sequence[Type] | None:
         return entry.infer(op)
     except MALFORMED:
         return None
+
+
+def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:
+    """Return the types of each region's inputs; ``None`` for one that stays open.
+
+    Where the entry does not say, a region's inputs are the operation's operands, or the captured ones: the last.
+    """
+    entry = definition(op.name)
+    if entry is not None and entry.enter is not None:
+        try:
+            types = entry.enter(op)
+            if [len(row) for row in types] == [len(region.inputs) for region in op.regions]:
+                return types
+        except MALFORMED:
+            pass
+    outer = [None if value is None else value.type for value in op.operands]
+    return [outer[len(outer) - len(region.inputs) :] for region in op.regions]
 
 
 def _unknown(reason: str) -> Lowering:

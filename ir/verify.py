@@ -50,14 +50,14 @@ def _verify_names(graph: Graph) -> None:
 
 
 def _verify_edges(graph: Graph, op: Op) -> None:
-    edges = {
+    edges: dict[object, tuple[Op, object]] = {
         index: (producer, edge["value"])
         for producer, parallel in graph.nx.pred[op].items()
         for index, edge in parallel.items()
     }
     used = {index: value for index, value in enumerate(op.operands) if value is not None}
     if edges.keys() != used.keys():
-        raise VerificationError(f"operands {sorted(used)} but edges {sorted(edges)}", op)
+        raise VerificationError(f"operands {sorted(used)} but edges {list(edges)}", op)
     for index, value in used.items():
         if value.op not in graph:
             raise VerificationError(f"operand {index} ({value.name!r}) is made in another graph", op)
@@ -73,6 +73,8 @@ def _verify_structure(op: Op) -> None:
     if op.name == OUTPUT and (len(op.operands) != 1 or op.results):
         raise VerificationError("must have one operand and no result", op)
     captures = op.attributes.get("captures", 0)
+    if not isinstance(captures, int):
+        raise VerificationError("captures must be a number of operands", op)
     for region in op.regions:
         if len(region.inputs) not in (captures, len(op.operands)):
             raise VerificationError(

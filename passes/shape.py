@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from ..ir import (
     UnknownType,
     definition,
     infer_types,
+    region_input_types,
 )
 from .base import Context, Pass
 
@@ -58,7 +59,7 @@ class ShapeInference(Pass):
     def run(self, graph: Graph, context: Context) -> None:
         """Give every value the most precise type that follows from the inputs'."""
         opset = graph.attributes.get("opset")
-        version = opset.get("ai.onnx") if hasattr(opset, "get") else None
+        version = opset.get("ai.onnx") if isinstance(opset, Mapping) else None
         _Inference(context, self.fold, version if isinstance(version, int) else None).run(graph)
 
 
@@ -127,20 +128,12 @@ class _Inference:
                 self.context.count("shape: types inferred")
 
     def _enter_regions(self, op: Op) -> None:
-        """Carry operand types into the bodies; take a conditional's result types from its branches."""
-        captures = op.attributes.get("captures", 0)
-        count = captures if isinstance(captures, int) else 0
-        for region in op.regions:
-            shared = op.operands if len(region.inputs) == len(op.operands) else op.operands[len(op.operands) - count :]
-            for inner, outer in zip(region.inputs, shared, strict=True):
-                if outer is not None:
-                    region.retype(inner.result, _merge(inner.result.type, outer.type))
+        """Carry types into the bodies and infer what is inside."""
+        for region, types in zip(op.regions, region_input_types(op), strict=True):
+            for inner, type in zip(region.inputs, types, strict=True):
+                if type is not None:
+                    region.retype(inner.result, _merge(inner.result.type, type))
             self.run(region)
-        if op.base_name == "If":
-            for value, *branches in zip(op.results, *(region.outputs for region in op.regions), strict=False):
-                types = {branch.operands[0].type for branch in branches if branch.operands[0] is not None}
-                if len(types) == 1:
-                    value.type = _merge(value.type, types.pop())
 
 
 def _known_operands(op: Op, entry: OpDef) -> list[ndarray[Any, Any] | None] | None:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
 from graphs.frontends.onnx import load_onnx
 from graphs.ir import (
     CONSTANT,
@@ -32,15 +35,20 @@ from graphs.ir import (
 )
 from graphs.ir.onnx_types import dtype_of, infer_with_onnx, number_of, type_from_proto, type_to_proto
 from graphs.ir.primitives import Unknown
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 OLDEST_OPSET = 7
 
 DATA_DEPENDENT = {"onnx.NonZero", "onnx.Compress", "onnx.Unique", "onnx.NonMaxSuppression"}
 """Operators whose result's shape follows from elements that are no shape arithmetic."""
 
-OPEN_TYPES = DATA_DEPENDENT | {"onnx.ImageDecoder", "onnx.StringSplit", "onnx.StringNormalizer", "onnx.Loop", "onnx.If", "onnx.SequenceMap"}
+OPEN_TYPES = DATA_DEPENDENT | {
+    "onnx.ImageDecoder",
+    "onnx.StringSplit",
+    "onnx.StringNormalizer",
+    "onnx.Loop",
+    "onnx.If",
+    "onnx.SequenceMap",
+}
 
 UNCOUNTED = {
     "onnx.Loop": "the number of trips",
@@ -92,7 +100,7 @@ def _steers_shapes(array: np.ndarray) -> bool:
     """Integers, and the few floats that Resize and its kin take: what a model holds as constants."""
     if array.dtype.kind in "iub" and array.dtype.itemsize <= 8:
         return array.size <= 64 and array.dtype.name in ("int64", "int32", "int16", "uint8", "bool")
-    return array.dtype == np.float32 and array.ndim <= 1 and 0 < array.size <= 8
+    return array.dtype.name in ("float32", "float16", "bfloat16") and array.ndim <= 1 and 0 < array.size <= 8
 
 
 def _dtype(array: np.ndarray) -> DType:
@@ -252,7 +260,12 @@ def test_symbols_survive(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [((0, -1), (Symbol("n"), 24)), ((-1, 24), (Symbol("n"), 24)), ((-1, 12), (Symbol("?"), 12)), ((0, 4, 6), (Symbol("n"), 4, 6))],
+    [
+        ((0, -1), (Symbol("n"), 24)),
+        ((-1, 24), (Symbol("n"), 24)),
+        ((-1, 12), (Symbol("?"), 12)),
+        ((0, 4, 6), (Symbol("n"), 4, 6)),
+    ],
 )
 def test_reshape_of_a_symbolic_batch(wanted: tuple[int, ...], expected: tuple[Any, ...]) -> None:
     op = _op("onnx.Reshape", [(Symbol("n"), 4, 6)], constants=[wanted])
@@ -297,7 +310,9 @@ def _check_bytes(op: Op, lowered: Lowering, where: str) -> None:
     for index, count in (*lowered.reads.items(),):
         value = op.operand(index)
         limit = value.bytes if value is not None else None
-        assert count >= 0 and (limit is None or count <= limit or op.base_name in ("Gather", "GatherND", "Slice")), where
+        assert count >= 0 and (limit is None or count <= limit or op.base_name in ("Gather", "GatherND", "Slice")), (
+            where
+        )
     for index, count in lowered.writes.items():
         limit = op.results[index].bytes
         assert count >= 0 and (limit is None or count <= limit), where
@@ -503,9 +518,7 @@ def test_transposed_convolution_work(c: dict[str, Any], extra: int) -> None:
     assert _macs(op) == prod(data) * prod(weights[1:])
 
 
-@given(
-    c=convolutions(), name=st.sampled_from(["MaxPool", "AveragePool", "LpPool"]), ceil=st.integers(0, 1)
-)
+@given(c=convolutions(), name=st.sampled_from(["MaxPool", "AveragePool", "LpPool"]), ceil=st.integers(0, 1))
 @quick
 def test_pools_have_onnx_shapes(c: dict[str, Any], name: str, ceil: int) -> None:
     rank = len(c["size"])
@@ -575,7 +588,11 @@ def equations(draw: st.DrawFn) -> tuple[str, list[tuple[int, ...]]]:
 @quick
 def test_einsum_work(drawn: tuple[str, list[tuple[int, ...]]]) -> None:
     equation, shapes = drawn
-    labels = {label: dim for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True) for label, dim in zip(term, shape, strict=True)}
+    labels = {
+        label: dim
+        for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True)
+        for label, dim in zip(term, shape, strict=True)
+    }
     # One product for each point of the space that the labels span.
     assert _macs(_op("onnx.Einsum", shapes, attributes={"equation": equation})) == prod(labels.values())
 

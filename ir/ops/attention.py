@@ -31,7 +31,7 @@ from .reading import (
     size,
     tensor,
     text,
-    with_shape,
+    typed,
 )
 
 __all__ = ["Heads"]
@@ -177,20 +177,28 @@ def rotary_embedding(op: Op) -> Lowering:
 # -- com.microsoft ----------------------------------------------------------------------------------------------------
 
 
+def _quantized_attention_types(op: Op) -> tuple[Type, ...] | None:
+    return _projected_types(op, 8, tensor(op, 3).dtype)
+
+
 def _self_attention_types(op: Op) -> tuple[Type, ...] | None:
+    return _projected_types(op, 4, tensor(op, 0).dtype)
+
+
+def _projected_types(op: Op, cache_operand: int, dtype: DType) -> tuple[Type, ...] | None:
     """com.microsoft.Attention-1: operand 1 holds the weights of query, key and value side by side."""
     x, w = ranked(op, 0), ranked(op, 1)
     if x is None or w is None or len(x[1]) != 3:
         return None
     sizes = op.attributes.get("qkv_hidden_sizes")
     value = sizes[2] if isinstance(sizes, tuple) and isinstance(sizes[2], int) else ratio((w[1][1],), (3,))
-    past, heads = ranked(op, 4), integer(op, "num_heads", 1)
+    past, heads = ranked(op, cache_operand), integer(op, "num_heads", 1)
     total: Dim = x[1][1]
     if past is not None:
         before = past[1][3]
         total = total + before if isinstance(total, int) and isinstance(before, int) else UNKNOWN_DIM
-    cache = TensorType(x[0], (2, x[1][0], heads, total, ratio((value,), (heads,))))
-    return (TensorType(x[0], (*x[1][:2], value)), cache)[: len(op.results)]
+    cache = TensorType(dtype, (2, x[1][0], heads, total, ratio((value,), (heads,))))
+    return (TensorType(dtype, (*x[1][:2], value)), cache)[: len(op.results)]
 
 
 @define(
@@ -213,7 +221,7 @@ def self_attention(op: Op) -> Iterable[Primitive]:
     return (projection, *sizes.primitives(masks, fresh=batch * tokens * 2 * value if past else 0))
 
 
-@define("com.microsoft.QAttention", kind=Kind.CONTRACTION)
+@define("com.microsoft.QAttention", kind=Kind.CONTRACTION, infer=_quantized_attention_types)
 def quantized_attention(op: Op) -> Iterable[Primitive]:
     """Integer projections scaled to floats, then attention in floats."""
     batch, tokens, width = dims(op, 0)
@@ -229,16 +237,30 @@ def quantized_attention(op: Op) -> Iterable[Primitive]:
 
 def _multi_head_types(op: Op) -> tuple[Type, ...] | None:
     q, v = ranked(op, 0), ranked(op, 2)
-    if q is None or len(q[1]) not in (3, 5) or len(op.results) > 1:
+    k, past = ranked(op, 1), ranked(op, 6)
+    if q is None or len(q[1]) not in (3, 5):
         return None
+    heads = integer(op, "num_heads", 1)
     if len(q[1]) == 5:
-        return with_shape(op, (*q[1][:2], ratio((q[1][2], q[1][4]), ())))
-    if v is None or len(v[1]) == 3:
-        return with_shape(op, (*q[1][:2], v[1][2] if v else q[1][2]))
-    return with_shape(op, (*q[1][:2], ratio((v[1][1], v[1][3]), ())))
+        width = value = ratio((q[1][2], q[1][4]), ())
+    else:
+        width = q[1][2]
+        value = width if v is None else v[1][2] if len(v[1]) == 3 else ratio((v[1][1], v[1][3]), ())
+    keys: Dim = q[1][1] if k is None else k[1][2] if len(k[1]) == 4 else k[1][1]
+    before: Dim = past[1][2] if past else 0
+    if before != 0:
+        keys = keys + before if isinstance(keys, int) and isinstance(before, int) else UNKNOWN_DIM
+    caches = (TensorType(q[0], (q[1][0], heads, keys, ratio((side,), (heads,)))) for side in (width, value))
+    scores = TensorType(q[0], (q[1][0], heads, q[1][1], keys))
+    return (TensorType(q[0], (*q[1][:2], value)), *caches, scores)[: len(op.results)]
 
 
-@define("com.microsoft.DecoderMaskedMultiHeadAttention", kind=Kind.CONTRACTION)
+def _decoder_types(op: Op) -> tuple[Type, ...] | None:
+    q, past = typed(op, 0), typed(op, 5)
+    return None if q is None or (past is None and len(op.results) > 1) else (q, past or q, past or q)[: len(op.results)]
+
+
+@define("com.microsoft.DecoderMaskedMultiHeadAttention", kind=Kind.CONTRACTION, infer=_decoder_types)
 def decoder_masked_attention(op: Op) -> Iterable[Primitive]:
     """One token's attention over a cache (com.microsoft.DecoderMaskedMultiHeadAttention-1)."""
     q, heads, dtype = dims(op, 0), integer(op, "num_heads", 1), tensor(op, 0).dtype

@@ -41,6 +41,7 @@ __all__ = [
     "product",
     "requantize",
     "window_output",
+    "zero_point_dtype",
 ]
 
 REQUANTIZE_OPS = 4
@@ -159,13 +160,13 @@ def requantize(op: Op) -> Elementwise:
     return Elementwise("requantize", elements(op), DType.I32, REQUANTIZE_OPS)
 
 
-@define("onnx.QLinearConv", kind=Kind.CONTRACTION, infer=lambda op: conv_output(op, 0, 3, _zero_dtype(op, 7)))
+@define("onnx.QLinearConv", kind=Kind.CONTRACTION, infer=lambda op: conv_output(op, 0, 3, zero_point_dtype(op, 7)))
 def qlinear_conv(op: Op) -> tuple[Primitive, ...]:
     """An integer convolution whose sums are requantised."""
     return (convolution(op, 0, 3), requantize(op))
 
 
-def _zero_dtype(op: Op, index: int) -> DType:
+def zero_point_dtype(op: Op, index: int) -> DType:
     zero_point = op.operand(index)
     known = zero_point is not None and isinstance(zero_point.type, TensorType)
     return tensor(op, index).dtype if known else DType.UI8
@@ -239,22 +240,19 @@ def mat_mul_integer(op: Op) -> Iterable[Primitive]:
     return (product(op),)
 
 
-@define("onnx.QLinearMatMul", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, 0, 3, _zero_dtype(op, 7)))
+@define("onnx.QLinearMatMul", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, 0, 3, zero_point_dtype(op, 7)))
 def qlinear_mat_mul(op: Op) -> Iterable[Primitive]:
     """Integer matrix products whose sums are requantised."""
     return (product(op, 0, 3), requantize(op))
 
 
-def _gemm_shape(op: Op) -> Shape | None:
-    a, b = ranked(op, 0), ranked(op, 1)
+def gemm_type(op: Op, right: int = 1, dtype: DType | None = None) -> tuple[Type, ...] | None:
+    """Result type of Gemm and its kin."""
+    a, b = ranked(op, 0), ranked(op, right)
     if a is None or b is None or len(a[1]) != 2 or len(b[1]) != 2:
         return None
-    return (a[1][integer(op, "transA", 0) and 1], b[1][1 - (integer(op, "transB", 0) and 1)])
-
-
-def gemm_type(op: Op) -> tuple[Type, ...] | None:
-    shape = _gemm_shape(op)
-    return None if shape is None else with_shape(op, shape)
+    rows, columns = bool(integer(op, "transA", 0)), not integer(op, "transB", 0)
+    return with_shape(op, (a[1][rows], b[1][columns]), dtype)
 
 
 def gemm_primitive(op: Op, right: int = 1) -> Gemm:

@@ -132,7 +132,19 @@ def compress(op: Op) -> Lowering:
     return _fetch(op, elements(op) // max(1, row), row)
 
 
-@define("com.microsoft.GatherBlockQuantized", kind=Kind.GATHER)
+def _block_quantized_types(op: Op) -> tuple[Type, ...] | None:
+    """As Gather, in the scales' type; 8-bit data of 4-bit elements hold two in each."""
+    x, indices, scales = ranked(op, 0), ranked(op, 1), typed(op, 2)
+    if x is None or indices is None or scales is None:
+        return None
+    shape, last = list(x[1]), x[1][-1]
+    if x[0] is DType.UI8 and isinstance(last, int):
+        shape[-1] = last * (8 // integer(op, "bits", 4))
+    axis = normal_axis(integer(op, "gather_axis", 0), len(shape))
+    return (TensorType(scales.dtype, (*shape[:axis], *indices[1], *shape[axis + 1 :])),)
+
+
+@define("com.microsoft.GatherBlockQuantized", kind=Kind.GATHER, infer=_block_quantized_types)
 def gather_block_quantized(op: Op) -> Lowering:
     """Quantised rows fetched, then expanded: subtract and scale."""
     rows, results, dtype = size(op, 1), elements(op), tensor(op, 2).dtype
@@ -201,7 +213,10 @@ def _evaluate_one_hot(op: Op, indices: Array, depth: Array, values: Array) -> Ar
     if indices.dtype == object or max(1, indices.size) * count > FOLD_ELEMENTS:
         return None
     axis = normal_axis(integer(op, "axis", -1), indices.ndim + 1)
-    hot = np.expand_dims(np.mod(indices, count), axis) == np.arange(count).reshape([-1] + [1] * (indices.ndim - axis))
+    # What is out of range (after counting negative ones from the end) is cold everywhere.
+    hot = np.expand_dims(np.where(indices < 0, indices + count, indices), axis) == np.arange(count).reshape(
+        [-1] + [1] * (indices.ndim - axis)
+    )
     return np.asarray(np.where(hot, values[1], values[0]), dtype=values.dtype)
 
 

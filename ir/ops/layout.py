@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import Op
 from ..primitives import Copy, Primitive
 from ..registry import Kind, Lowering, define
-from ..types import Dim, Symbol, TensorType, Type
+from ..types import Dim, Shape, Symbol, TensorType, Type
 from .reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
@@ -30,7 +30,7 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["concatenated"]
 
 
 def _copy(op: Op) -> tuple[Primitive, ...]:
@@ -102,11 +102,11 @@ def reverse_sequence(op: Op) -> Iterable[Primitive]:
 # -- joining and cutting ----------------------------------------------------------------------------------------------
 
 
-def _concat_types(op: Op) -> tuple[Type, ...] | None:
-    shapes = [x[1] for x in (ranked(op, index) for index in range(len(op.operands))) if x is not None]
-    if not shapes or len(shapes) != len(op.operands) or len({len(shape) for shape in shapes}) != 1:
+def concatenated(shapes: Sequence[Shape], along_axis: int) -> Shape | None:
+    """The shape of tensors joined along an axis."""
+    if len({len(shape) for shape in shapes}) != 1:
         return None
-    axis = normal_axis(integer(op, "axis", 1), len(shapes[0]))
+    axis = normal_axis(along_axis, len(shapes[0]))
     along = [shape[axis] for shape in shapes]
     total: Dim = sum(dim for dim in along if isinstance(dim, int))
     symbols = [dim for dim in along if isinstance(dim, Symbol)]
@@ -114,7 +114,15 @@ def _concat_types(op: Op) -> tuple[Type, ...] | None:
         total = symbols[0] if len(symbols) == 1 and total == 0 else UNKNOWN_DIM
     shapes = [(*shape[:axis], 1, *shape[axis + 1 :]) for shape in shapes]
     rest = broadcast(*shapes)
-    return with_shape(op, (*rest[:axis], total, *rest[axis + 1 :]))
+    return (*rest[:axis], total, *rest[axis + 1 :])
+
+
+def _concat_types(op: Op) -> tuple[Type, ...] | None:
+    shapes = [x[1] for x in (ranked(op, index) for index in range(len(op.operands))) if x is not None]
+    if not shapes or len(shapes) != len(op.operands):
+        return None
+    shape = concatenated(shapes, integer(op, "axis", 1))
+    return None if shape is None else with_shape(op, shape)
 
 
 @define(

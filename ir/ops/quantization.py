@@ -11,7 +11,9 @@ from ..registry import Kind, OpDef, add, define
 from ..types import DType, TensorType, Type
 from .contraction import REQUANTIZE_OPS
 from .elementwise import activation_ops
+from .layout import concatenated
 from .reading import broadcast, dims, elements, integer, ranked, same_type, tensor, typed, with_shape
+from .reduction import reduced_types
 
 __all__: list[str] = []
 
@@ -120,14 +122,24 @@ def qlinear_softmax(op: Op) -> Iterable[Primitive]:
     )
 
 
-@define("com.microsoft.QLinearConcat", kind=Kind.LAYOUT)
+def _concat_types(op: Op) -> tuple[Type, ...] | None:
+    """Operands are the result's scale and zero point, then each tensor with its own."""
+    parts = [ranked(op, index) for index in range(2, len(op.operands), 3)]
+    types = [part for part in parts if part is not None]
+    if not types or len(types) != len(parts):
+        return None
+    shape = concatenated([part[1] for part in types], integer(op, "axis", 1))
+    return None if shape is None else (TensorType(types[0][0], shape),)
+
+
+@define("com.microsoft.QLinearConcat", kind=Kind.LAYOUT, infer=_concat_types)
 def qlinear_concat(op: Op) -> Iterable[Primitive]:
     """A copy of every operand, each brought to the result's scale."""
     dtype = tensor(op, 2).dtype
     return (Copy(elements(op), dtype), Elementwise("requantize", elements(op), DType.I32, 2 + REQUANTIZE_OPS))
 
 
-@define("com.microsoft.QLinearReduceMean", kind=Kind.REDUCTION)
+@define("com.microsoft.QLinearReduceMean", kind=Kind.REDUCTION, infer=reduced_types)
 def qlinear_reduce_mean(op: Op) -> Iterable[Primitive]:
     """Integer sums, requantised."""
     dtype = tensor(op, 0).dtype
@@ -135,7 +147,15 @@ def qlinear_reduce_mean(op: Op) -> Iterable[Primitive]:
     return (reduced, Elementwise("requantize", elements(op), DType.I32, REQUANTIZE_OPS))
 
 
-@define("com.microsoft.QLinearWhere", kind=Kind.ELEMENTWISE)
+def _where_types(op: Op) -> tuple[Type, ...] | None:
+    shapes = [ranked(op, index) for index in (0, 1, 4)]
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes):
+        return None
+    return with_shape(op, broadcast(*(shape[1] for shape in known)), known[1][0])
+
+
+@define("com.microsoft.QLinearWhere", kind=Kind.ELEMENTWISE, infer=_where_types)
 def qlinear_where(op: Op) -> Iterable[Primitive]:
     """A selection, brought to the result's scale."""
     return (Elementwise("where", elements(op), tensor(op, 1).dtype, 1 + 2 + REQUANTIZE_OPS),)

@@ -30,7 +30,8 @@ def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
         return None
     batch_first = integer(op, "layout", 0)
     seq, batch = (x[1][1], x[1][0]) if batch_first else x[1][:2]
-    directions, hidden = r[1][0], integer(op, "hidden_size", 0) or r[1][2]
+    quantized = op.base_name == "DynamicQuantizeLSTM"  # whose weights are transposed
+    directions, hidden = r[1][0], integer(op, "hidden_size", 0) or r[1][1 if quantized else 2]
     state: tuple[Dim, ...] = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
     whole = (batch, seq, directions, hidden) if batch_first else (seq, directions, batch, hidden)
     return (TensorType(x[0], whole), TensorType(x[0], state), TensorType(x[0], state))[: len(op.results)]
@@ -64,7 +65,7 @@ def recurrent(op: Op) -> Iterable[Primitive]:
     return recurrence(op, op.base_name, dims(op, 2)[2])
 
 
-@define("com.microsoft.DynamicQuantizeLSTM", kind=Kind.RECURRENT)
+@define("com.microsoft.DynamicQuantizeLSTM", kind=Kind.RECURRENT, infer=_recurrence_types)
 def dynamic_quantize_lstm(op: Op) -> Iterable[Primitive]:
     """An LSTM whose weights are integers, laid out (directions, input, gates·hidden)."""
     return recurrence(op, "LSTM", integer(op, "hidden_size", dims(op, 2)[1]))

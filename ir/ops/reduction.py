@@ -19,6 +19,7 @@ from .reading import (
     dims,
     elements,
     integer,
+    integers,
     normal_axes,
     normal_axis,
     ranked,
@@ -30,7 +31,7 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["reduced_types"]
 
 
 # -- Reduce* ----------------------------------------------------------------------------------------------------------
@@ -38,7 +39,7 @@ __all__: list[str] = []
 
 def _axes(op: Op, rank: int) -> tuple[int, ...] | None:
     """Reduced axes: an attribute before opset 13 (ReduceSum) or 18 (the rest), then an operand; all if none given."""
-    axes = axes_operand(op, "axes", 1)
+    axes = integers(op, "axes", ()) if op.dialect == "com.microsoft" else axes_operand(op, "axes", 1)
     if axes is None:
         return None
     if not axes:
@@ -46,7 +47,8 @@ def _axes(op: Op, rank: int) -> tuple[int, ...] | None:
     return normal_axes(axes, rank)
 
 
-def _reduce_types(op: Op) -> tuple[Type, ...] | None:
+def reduced_types(op: Op) -> tuple[Type, ...] | None:
+    """Result type of Reduce* and its kin."""
     x = ranked(op, 0)
     axes = _axes(op, len(x[1])) if x else None
     if x is None or axes is None:
@@ -97,7 +99,7 @@ for _name, _per_element, _per_result, _numpy in _REDUCTIONS:
             f"onnx.Reduce{_name}",
             Kind.REDUCTION,
             _reduce(_name.lower(), _per_element, _per_result),
-            _reduce_types,
+            reduced_types,
             _reduce_evaluator(_numpy) if _numpy else None,
             f"{_per_element} operation(s) for each element, {_per_result} for each result.",
         )

@@ -25,6 +25,7 @@ from .contraction import (
     product,
     requantize,
     window_output,
+    zero_point_dtype,
 )
 from .elementwise import activation_ops
 from .normalization import RMS_OPS
@@ -79,11 +80,11 @@ def _channels_last(op: Op, weight: int) -> Conv:
     return Conv(x[0], x[-1], y[-1], x[1:-1], y[1:-1], w[2:], dtype, strides, dilations, groups)
 
 
-def _nhwc_output(op: Op) -> tuple[Type, ...] | None:
-    x, w = ranked(op, 0), ranked(op, 1)
+def _nhwc_output(op: Op, weight: int = 1, dtype: DType | None = None) -> tuple[Type, ...] | None:
+    x, w = ranked(op, 0), ranked(op, weight)
     if x is None or w is None or len(x[1]) < 3 or len(w[1]) != len(x[1]):
         return None
-    return with_shape(op, (x[1][0], *window_output(op, x[1][1:-1], w[1][2:]), w[1][0]))
+    return with_shape(op, (x[1][0], *window_output(op, x[1][1:-1], w[1][2:]), w[1][0]), dtype)
 
 
 @define("com.microsoft.NhwcConv", "com.microsoft.NhwcFusedConv", kind=Kind.CONTRACTION, infer=_nhwc_output)
@@ -92,7 +93,12 @@ def nhwc_conv(op: Op) -> Iterable[Primitive]:
     return (_channels_last(op, 1), *_residual(op), *_activation(op))
 
 
-@define("com.microsoft.QLinearConv", kind=Kind.CONTRACTION)
+def _qlinear_conv_type(op: Op) -> tuple[Type, ...] | None:
+    dtype = zero_point_dtype(op, 7)
+    return _nhwc_output(op, 3, dtype) if integer(op, "channels_last", 0) else conv_output(op, 0, 3, dtype)
+
+
+@define("com.microsoft.QLinearConv", kind=Kind.CONTRACTION, infer=_qlinear_conv_type)
 def qlinear_conv_nhwc(op: Op) -> tuple[Primitive, ...]:
     """QLinearConv that may have its channels last."""
     if not integer(op, "channels_last", 0):
@@ -172,7 +178,12 @@ def dynamic_quantize_mat_mul(op: Op) -> Iterable[Primitive]:
     return (quantize, integers_product, Elementwise("dequantize", elements(op), dtype, 2))
 
 
-@define("com.microsoft.QGemm", kind=Kind.CONTRACTION)
+def _q_gemm_type(op: Op) -> tuple[Type, ...] | None:
+    """Integers where operand 8 gives the result's zero point, else floats."""
+    return gemm_type(op, 3, DType.F32 if op.operand(8) is None else zero_point_dtype(op, 8))
+
+
+@define("com.microsoft.QGemm", kind=Kind.CONTRACTION, infer=_q_gemm_type)
 def qgemm_primitive(op: Op) -> Iterable[Primitive]:
     """Integer Gemm whose sums are requantised, or scaled to floats where no output scale is given."""
     return (gemm_primitive(op, 3), requantize(op))
@@ -184,7 +195,7 @@ def gemm_fast_gelu(op: Op) -> Iterable[Primitive]:
     return (product(op), Elementwise("fast_gelu", elements(op), tensor(op, 0).dtype, 9 + (op.operand(2) is not None)))
 
 
-@define("com.microsoft.GemmFloat8", kind=Kind.CONTRACTION)
+@define("com.microsoft.GemmFloat8", kind=Kind.CONTRACTION, infer=gemm_type)
 def gemm_float8(op: Op) -> Iterable[Primitive]:
     """Gemm of 8-bit floats, scaled, with an optional activation."""
     return (gemm_primitive(op), *_activation(op))
@@ -205,7 +216,7 @@ def mat_mul_fp_q4(op: Op) -> Iterable[Primitive]:
     return (Elementwise("dequantize", n * k, dtype, 2), Gemm(prod(a[:-1]), n, k, dtype, weight=True))
 
 
-@define("com.microsoft.MatMulNBitsMlp", kind=Kind.CONTRACTION)
+@define("com.microsoft.MatMulNBitsMlp", kind=Kind.CONTRACTION, infer=_packed_type)
 def mat_mul_n_bits_mlp(op: Op) -> Iterable[Primitive]:
     """Residual and RMS normalisation where given, gate and up projections with packed weights, and their product."""
     projections = 2 * _packed_projection(op, integer(op, "N", 0))

@@ -87,7 +87,6 @@ add(
         "MaxPool of what a mask keeps.",
     )
 )
-add(OpDef("com.microsoft.NhwcMaxPool", Kind.WINDOW, _pool("max", 1), None, None, "MaxPool with its channels last."))
 
 
 def _unpool_types(op: Op) -> tuple[Type, ...] | None:
@@ -119,7 +118,39 @@ def lrn(op: Op) -> Iterable[Primitive]:
     return (Window("lrn", results, 2 * integer(op, "size", 1), dtype), Elementwise("lrn", results, dtype, 4))
 
 
-@define("com.microsoft.QLinearAveragePool", "com.microsoft.QLinearGlobalAveragePool", kind=Kind.WINDOW)
+def _channels_last_pool_types(op: Op, kernel: tuple[int, ...]) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    if x is None or len(x[1]) != len(kernel) + 2:
+        return None
+    return with_shape(op, (x[1][0], *window_output(op, x[1][1:-1], kernel), x[1][-1]))
+
+
+@define(
+    "com.microsoft.NhwcMaxPool",
+    kind=Kind.WINDOW,
+    infer=lambda op: _channels_last_pool_types(op, integers(op, "kernel_shape", ())),
+)
+def nhwc_max_pool(op: Op) -> Iterable[Primitive]:
+    """MaxPool with its channels last."""
+    return _pool("max", 1)(op)
+
+
+def _qlinear_pool_types(op: Op) -> tuple[Type, ...] | None:
+    x, last = ranked(op, 0), integer(op, "channels_last", 0)
+    if x is None:
+        return None
+    if op.base_name == "QLinearGlobalAveragePool":
+        ones = (1,) * (len(x[1]) - 2)
+        return with_shape(op, (x[1][0], *ones, x[1][-1]) if last else (*x[1][:2], *ones))
+    return _channels_last_pool_types(op, integers(op, "kernel_shape", ())) if last else _pool_types(op)
+
+
+@define(
+    "com.microsoft.QLinearAveragePool",
+    "com.microsoft.QLinearGlobalAveragePool",
+    kind=Kind.WINDOW,
+    infer=_qlinear_pool_types,
+)
 def qlinear_average_pool(op: Op) -> Iterable[Primitive]:
     """An integer average whose results are requantised."""
     kernel = integers(op, "kernel_shape", ())

@@ -106,6 +106,8 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         return Column(title, tuple(map(cell, rows)), rank, right)
 
     by_kernel = view.by == "kernel"
+    timed = any(row.seconds is not None for row in rows)
+    mixed = len({row.evidence for row in rows if row.evidence}) > 1
     names = tuple("  " * row.depth + row.name for row in rows)
     least = max([_LEAST_NAME, *(len(row.name) for row in rows if not row.pattern and by_kernel)])
     columns = [
@@ -117,14 +119,14 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
         column("bytes", 3, lambda row: si(row.bytes, "B")),
         column("AI", 10, lambda row: intensity(row.intensity) if row.flops else NOTHING),
-        column("time", 0, lambda row: _bounded(row, duration(row.seconds))),
+        column("time", 0 if timed else 15, lambda row: _bounded(row, duration(row.seconds)) if timed else ""),
         column("each", 14, lambda row: duration(row.seconds_each)),
-        column("share", 1, lambda row: percent(row.share)),
+        column("share" if timed else "of FLOPs", 1, lambda row: percent(row.share)),
         column("Σ", 11, lambda row: percent(row.cumulative)),
         Column("bound", tuple(row.bound for row in rows), 2, False, tuple(_bound_style(row.bound) for row in rows)),
         column("unit", 15, lambda row: row.unit, right=False),
         column("energy", 9, lambda row: si(row.joules, "J")),
-        Column("evidence", tuple(row.evidence for row in rows), 12, False,
+        Column("evidence", tuple(row.evidence for row in rows), 4 if mixed else 12, False,
                tuple(_EVIDENCE_STYLES.get(row.evidence, _FIRST_PRINCIPLES_STYLE) for row in rows)),
     ]  # fmt: skip
     hidden = (() if view.wide else ("each", "unit")) + (("Σ",) if view.by == "module" else ())

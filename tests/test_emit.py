@@ -1,0 +1,520 @@
+"""What comes out: the table against golden files, and every other format against an independent reader of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import onnx
+import pydot
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+import graphs
+from graphs.ir import Graph, parse, parse_all
+from graphs.ir.errors import GraphsError
+from graphs.passes.report import CoverageRow, KernelReport, Report, Total, UnknownOp
+from graphs.tools import units
+from graphs.tools.emit import FORMATS, companions, emit
+from graphs.tools.emit.layout import Column, fitted, rendered, shortened
+from graphs.tools.emit.rows import common_name, kernel_rows, labels, with_shares
+from graphs.tools.emit.view import View
+
+HERE = Path(__file__).parent
+MODELS = HERE.parent / "examples" / "models"
+GOLDEN = HERE / "golden"
+SCHEMA = json.loads((HERE.parent / "docs" / "report.schema.json").read_text())
+
+
+# -- a report made by hand --------------------------------------------------------------------------------------------
+
+
+def kernel(index: int, name: str, pattern: str, seconds: float | None, **fields: Any) -> KernelReport:
+    known: dict[str, Any] = {
+        "index": index, "name": f"node_{index}", "pattern": pattern, "kind": "contraction", "module": name,
+        "origins": (f"node_{index}", f"act_{index}"), "results": (f"v{index}",), "output": (1, 512, 7, 7),
+        "dtype": "f16", "macs": 115_605_504, "flops": 231_211_008, "bytes": 4_870_000, "weight_bytes": 4_718_592,
+        "seconds": seconds, "seconds_low": seconds and seconds * 0.9, "seconds_high": seconds and seconds * 1.2,
+        "compute_seconds": seconds, "memory_seconds": seconds and seconds / 2,
+        "dispatch_seconds": seconds and 5e-6, "share": None, "bound": "compute" if seconds else "", "unit": "tensor",
+        "memory": "dram", "joules": seconds and seconds * 20, "confidence": "MEASURED" if seconds else "", "unknown": (),
+    }  # fmt: skip
+    return KernelReport(**{**known, **fields})
+
+
+def some_kernels() -> tuple[KernelReport, ...]:
+    pool = {"kind": "window", "macs": 0, "flops": 1_806_336, "bytes": 4_014_080, "output": (1, 64, 56, 56)}
+    return (
+        kernel(0, "conv1", "Conv_Relu", 120e-6, output=(1, 64, 112, 112)),
+        kernel(1, "", "MaxPool", 90e-6, bound="L2", confidence="EXTRAPOLATED", **pool),
+        *(kernel(2 + i, f"layer4.{i}.conv2", "Conv_Relu", 71e-6) for i in range(3)),
+        *(kernel(5 + i, f"layer3.{i}.conv2", "Conv_Relu", 60e-6, output=(1, 256, 14, 14)) for i in range(6)),
+        *(kernel(11 + i, f"tail.{i}", "Add", 0.5e-6, macs=0, flops=9, bytes=36, bound="dispatch") for i in range(9)),
+    )
+
+
+def make_report(kernels: tuple[KernelReport, ...], **fields: Any) -> Report:
+    timed = [item.seconds for item in kernels if item.seconds is not None]
+    seconds = sum(timed) if timed else None
+    joules = [item.joules for item in kernels if item.joules is not None]
+    unknown = tuple(op for item in kernels for op in item.unknown)
+    shared = tuple(replace(item, share=item.seconds / seconds if seconds and item.seconds else None) for item in kernels)
+    total = Total(
+        macs=sum(item.macs for item in kernels), flops=sum(item.flops for item in kernels),
+        bytes=sum(item.bytes for item in kernels), weight_bytes=51_000_000, peak_activation_bytes=4_900_000,
+        peak_at="layer1.0.add", arena_bytes=5_100_000, seconds=seconds,
+        seconds_low=seconds and seconds * 0.9, seconds_high=seconds and seconds * 1.1, serial_seconds=seconds,
+        critical_path_seconds=seconds and seconds * 0.8, joules=sum(joules) if joules else None,
+        energy={"compute": 0.0061, "memory": 0.0027, "static": 0.0012} if joules else {},
+        confidence="MEASURED" if timed else "", unknown=unknown,
+    )  # fmt: skip
+    coverage = (CoverageRow("MEASURED", 20, 10**9, 8e-4), CoverageRow("EXTRAPOLATED", 1, 10**6, 2e-4)) if timed else ()
+    known: dict[str, Any] = {
+        "model": "resnet50", "target": "jetson-orin-agx:tensorrt@30W", "precision": "fp16", "batch": 1,
+        "source_ops": 122, "kernels": shared, "total": total, "coverage": coverage if timed else (),
+        "summary": "Compute-bound: 3×3 convolutions in layer3 and layer4 take half the time." if timed else "",
+        "diagnostics": (), "graph": Graph("resnet50"), "pipeline": "fuse,lower,cost",
+    }  # fmt: skip
+    return Report(**{**known, **fields})
+
+
+@pytest.fixture
+def report() -> Report:
+    return make_report(some_kernels())
+
+
+@pytest.fixture
+def unknown_report() -> Report:
+    strange = UnknownOp("layer3/attn", "com.acme.Rotary", "no lowering for 'com.acme.Rotary'")
+    first, *others = some_kernels()[:4]
+    odd = replace(first, unknown=(strange, strange), bound="unknown", macs=0, flops=0)
+    return make_report((odd, *others))
+
+
+@pytest.fixture(scope="module")
+def real() -> Report:
+    return graphs.run("default", graphs.load(MODELS / "resnet50.onnx"), target="jetson-orin-agx@30W", precision="fp16")
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+VIEWS = {
+    "width_80": View(width=80),
+    "width_120": View(width=120),
+    "width_200": View(width=200),
+    "wide": View(width=80, wide=True),
+    "colour": View(width=120, color=True),
+    "order_graph": View(order="graph"),
+    "top_2": View(top=2),
+    "top_0": View(top=0),
+    "by_kind": View(by="kind"),
+    "by_pattern": View(by="pattern"),
+    "by_module": View(by="module"),
+    "quiet": View(quiet=True),
+}
+
+
+def check_golden(name: str, text: str) -> None:
+    """Compare with tests/golden; UPDATE_GOLDEN=1 rewrites the files, whose changes are then for the eye."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def table(report: Report, view: View) -> str:
+    text = emit("table", [report], view)
+    assert isinstance(text, str)
+    return text
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_table_is_as_it_was(name: str, report: Report) -> None:
+    check_golden(f"table_{name}", table(report, VIEWS[name]))
+
+
+def test_the_table_of_what_is_unknown(unknown_report: Report) -> None:
+    text = table(unknown_report, View())
+    check_golden("table_unknown", text)
+    assert "Nothing unknown" not in text
+    assert re.search(r"latency +≥ ", text) and "≤" in text and "com.acme.Rotary ×2" in text
+
+
+def test_the_table_without_any_cost() -> None:
+    untimed = make_report(tuple(replace(item, seconds=None, joules=None, bound="", confidence="")
+                                for item in some_kernels()))  # fmt: skip
+    text = table(untimed, View())
+    check_golden("table_untimed", text)
+    assert "time" not in text.splitlines()[2] and "latency" not in text
+
+
+def test_several_reports_are_compared(report: Report) -> None:
+    other = replace(report, model="other", total=replace(report.total, seconds=report.total.seconds * 2))
+    text = emit("table", [report, other], View())
+    assert isinstance(text, str)
+    check_golden("table_comparison", text[text.index("2 models") :])
+
+
+def test_theoretical_figures_are_called_so(report: Report) -> None:
+    rows = (CoverageRow("THEORETICAL", 21, 10**9, 1e-3),)
+    plain = replace(report, coverage=rows, total=replace(report.total, confidence="THEORETICAL"))
+    assert "evidence   THEORETICAL: " in table(plain, View())
+
+
+@pytest.mark.parametrize("width", range(60, 201, 7))
+@pytest.mark.parametrize("by", ["kernel", "module"])
+def test_no_line_is_wider_than_asked(width: int, by: str, real: Report) -> None:
+    text = table(real, View(width=width, by=by))
+    assert max(map(len, text.splitlines())) <= width
+    header = text.splitlines()[2]
+    assert "time" in header and by in header
+
+
+def test_more_width_never_shows_less(real: Report) -> None:
+    shown = [set(table(real, View(width=width)).splitlines()[2].split()) for width in range(60, 201, 4)]
+    assert all(narrow <= wide for narrow, wide in pairwise(shown))
+    assert {"MACs", "FLOPs", "energy", "Σ", "evidence", "output", "AI"} <= shown[-1]
+
+
+@pytest.mark.parametrize("view", [View(), View(order="graph"), View(top=3), View(by="kind"), View(by="pattern")])
+def test_rows_add_up_to_the_total(view: View, real: Report) -> None:
+    from graphs.tools.emit.table import _chosen
+
+    rows, rest = _chosen(real, view)
+    everything = [*rows, *rest]
+    assert sum(row.count for row in everything) == len(real.kernels)
+    assert sum(row.macs for row in everything) == real.total.macs
+    assert sum(row.bytes for row in everything) == real.total.bytes
+    assert sum(row.seconds or 0 for row in everything) == pytest.approx(real.total.serial_seconds)
+    assert everything[-1].cumulative == pytest.approx(1)
+
+
+def test_colour_is_all_that_colour_changes(real: Report) -> None:
+    coloured = table(real, View(color=True))
+    assert "\x1b[" in coloured
+    stripped = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in stripped.splitlines()] == table(real, View()).splitlines()
+
+
+def test_kernels_are_most_expensive_first(report: Report) -> None:
+    rows = [row for row in with_shares(kernel_rows(report, grouped=True))]
+    assert {row.name: row.count for row in rows} == {
+        "conv1": 1, "node_1": 1, "layer4.*.conv2": 3, "layer3.*.conv2": 6, "tail.*": 9
+    }  # fmt: skip
+    lines = table(report, View()).splitlines()
+    assert [line.split()[0] for line in lines[3:7]] == ["layer3.*.conv2", "layer4.*.conv2", "conv1", "node_1"]
+    assert "9 more kernels below 1 % each" in lines[7]
+
+
+def test_graph_order_groups_nothing(report: Report) -> None:
+    lines = table(report, View(order="graph")).splitlines()
+    assert [line.split()[0] for line in lines[3:7]] == ["conv1", "node_1", "layer4.0.conv2", "layer4.1.conv2"]
+
+
+def test_a_module_that_holds_several_kernels_does_not_name_one(report: Report) -> None:
+    shared = [replace(item, module="block") for item in report.kernels[:2]]
+    assert labels(shared) == ["block/node_0", "block/node_1"]
+    assert labels([replace(item, name=f"/block/{item.name}") for item in shared]) == ["/block/node_0", "/block/node_1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "common"),
+    [(["a.1.b", "a.2.b"], "a.*.b"), (["l1.1", "l1.2"], "l1.*"), (["x"], "x"), (["n_1", "n_22"], "n_*")],
+)
+def test_the_name_of_a_group(names: list[str], common: str) -> None:
+    assert common_name(names) == common
+
+
+@given(st.text(max_size=30), st.integers(1, 40))
+def test_a_shortened_name_keeps_both_ends(text: str, width: int) -> None:
+    text = re.sub(r"[^ -~]", "x", text)
+    short = shortened(text, width)
+    assert len(short) <= max(width, 1)
+    if len(text) > width > 2:
+        assert short[0] == text[0] and short[-1] == text[-1] and "…" in short
+
+
+def test_columns_go_by_rank() -> None:
+    columns = [Column("keep", ("x" * 20,), 0), Column("second", ("y" * 20,), 1), Column("first", ("z" * 20,), 2)]
+    assert [column.title for column in fitted(columns, 70)] == ["keep", "second", "first"]
+    assert [column.title for column in fitted(columns, 50)] == ["keep", "second"]
+    assert [column.title for column in fitted(columns, 10)] == ["keep"]
+
+
+def test_wide_characters_keep_columns_aligned() -> None:
+    text = rendered([Column("名前", ("畳み込み", "x"), 0, right=False), Column("n", ("1", "2"), 0)], color=False)
+    _, first, second = text.splitlines()
+    assert first.index("1") + 4 == second.index("2")
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "B", "0 B"), (1, "", "1"), (999, "", "999"), (1000, "", "1.00 k"), (999_600, "", "1.00 M"),
+        (231_211_008, "", "231 M"), (4_800_000, "B", "4.80 MB"), (0.00021, "s", "210 µs"), (0.00116, "s", "1.16 ms"),
+        (42.8e-6, "s", "42.8 µs"), (1.5, "s", "1.50 s"), (12.3456, "s", "12.3 s"), (5e-10, "s", "500 ps"),
+        (1e22, "", "10000 E"), (None, "s", "–"), (math.nan, "s", "–"), (-2500, "", "-2.50 k"),
+    ],
+)  # fmt: skip
+def test_si(value: float | None, unit: str, text: str) -> None:
+    assert units.si(value, unit) == text
+
+
+@given(st.floats(1e-14, 1e20))
+def test_si_keeps_three_digits(value: float) -> None:
+    number, _, prefix = units.si(value, "_").partition(" ")
+    factor = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
+              "P": 1e15, "E": 1e18}[prefix.removesuffix("_")]  # fmt: skip
+    assert float(number) * factor == pytest.approx(value, rel=5.001e-3)
+    assert len(number) <= 4
+
+
+# -- JSON and CSV -----------------------------------------------------------------------------------------------------
+
+
+def test_json_is_what_the_schema_says(real: Report, report: Report, unknown_report: Report) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for subject in (real, report, unknown_report, make_report(())):
+        jsonschema.validate(json.loads(emit("json", [subject], View())), SCHEMA)
+    several = json.loads(emit("json", [real, report], View()))
+    jsonschema.validate(several, SCHEMA)
+    assert [item["model"] for item in several] == ["resnet50", "resnet50"]
+
+
+def test_the_schema_refuses_what_is_missing_or_unknown(report: Report) -> None:
+    record = json.loads(emit("json", [report], View()))
+    for key in record:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({name: value for name, value in record.items() if name != key}, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**record, "colour": 1}, SCHEMA)
+
+
+def test_json_holds_every_figure(real: Report) -> None:
+    record = json.loads(emit("json", [real], View()))
+    assert record["total"]["macs"] == real.total.macs == 4_089_184_256
+    assert [item["seconds"] for item in record["kernels"]] == [item.seconds for item in real.kernels]
+    assert record["kernels"][0]["nodes"] == list(real.kernels[0].origins)
+
+
+def test_json_never_holds_nan(report: Report) -> None:
+    broken = replace(report, total=replace(report.total, seconds=math.nan, seconds_high=math.inf))
+    record = json.loads(emit("json", [broken], View()), parse_constant=lambda name: pytest.fail(name))
+    assert record["total"]["seconds"] is None and record["total"]["seconds_high"] is None
+
+
+def test_csv_has_a_row_for_each_kernel(real: Report, report: Report) -> None:
+    text = emit("csv", [real, report], View())
+    assert isinstance(text, str) and text.endswith("\r\n")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(real.kernels) + len(report.kernels)
+    assert [float(row["seconds"]) for row in rows[: len(real.kernels)]] == [item.seconds for item in real.kernels]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@x", '=cmd|"/c calc"!A0', "\tx"])
+def test_csv_holds_no_formulas(name: str, report: Report) -> None:
+    hostile = replace(report, model=name, kernels=(replace(report.kernels[0], name=name, module=name),))
+    (row,) = csv.DictReader(io.StringIO(str(emit("csv", [hostile], View()))))
+    assert row["model"] == row["name"] == row["kernel"] == f"'{name}"
+
+
+# -- text and dot -----------------------------------------------------------------------------------------------------
+
+
+def test_text_parses_back_with_its_facts(real: Report) -> None:
+    text = str(emit("text", [real], View()))
+    assert parse(text) == real.graph
+    assert "graphs.cost" in text
+
+
+def test_several_texts_are_cut_apart(real: Report) -> None:
+    assert len(parse_all(str(emit("text", [real, real], View())))) == 2
+
+
+def test_dot_is_read_by_graphviz_readers(real: Report) -> None:
+    (drawn,) = pydot.graph_from_dot_data(str(emit("dot", [real], View())))
+    nodes = [node for node in drawn.get_nodes() if node.get_name().startswith("n") and node.get_name() != "node"]
+    constants = [op for op in real.graph.ops if op.name == "graphs.constant"]
+    assert len(nodes) == len(real.graph) - len(constants)
+    text = "".join(str(node.get_label()) for node in nodes)
+    assert all(item.pattern in text for item in real.kernels)
+    edges = sum(value.op.name != "graphs.constant" for op in real.graph.ops for value in op.inputs)
+    assert len(drawn.get_edges()) == edges
+
+
+def test_dot_takes_names_literally() -> None:
+    hostile = 'a"] ; b [label="x\\'
+    graph = Graph(hostile)
+    source = graph.add("graphs.input", [], [(hostile, graphs.TensorType(graphs.DType.F32, (1,)))])
+    graph.add("graphs.output", [source.result])
+    (drawn,) = pydot.graph_from_dot_data(str(emit("dot", [make_report((), model=hostile, graph=graph)], View())))
+    assert sorted(node.get_name() for node in drawn.get_nodes() if node.get_name() != "node") == ["edge", "n0", "n1"]
+
+
+# -- ONNX -------------------------------------------------------------------------------------------------------------
+
+
+def small_model(path: Path, external: bool = False) -> Path:
+    """Conv, Relu, Reshape, MatMul and a constant sum that a frontend folds."""
+    weight = numpy_helper.from_array(np.full((8, 3, 3, 3), 0.5, np.float32), "w")
+    matrix = numpy_helper.from_array(np.full((288, 4), 0.25, np.float32), "m")
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, 288])
+    one = helper.make_tensor("one", TensorProto.INT64, [2], [0, 0])
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("Add", ["shape", "one"], ["s"], name="sum"),
+        helper.make_node("Reshape", ["r", "s"], ["f"], name="reshape"),
+        helper.make_node("MatMul", ["f", "m"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [weight, matrix, shape, one],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save_model(model, path, save_as_external_data=external, location="small.bin", size_threshold=100)
+    return path
+
+
+def annotate(source: Path, out: Path, view: View | None = None) -> onnx.ModelProto:
+    report = graphs.run("default", graphs.load(source))
+    shown = replace(view or View(), path=out)
+    content = emit("onnx", [report], shown)
+    assert isinstance(content, bytes)
+    out.write_bytes(content)
+    for path, text in companions("onnx", [report], shown).items():
+        path.write_text(text)
+    return onnx.load(out, load_external_data=False)
+
+
+def notes_of(node: onnx.NodeProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in node.metadata_props}
+
+
+def run_model(path: Path) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": np.ones((1, 3, 8, 8), np.float32)})[0]
+
+
+def test_an_annotated_model_is_still_the_model(tmp_path: Path) -> None:
+    source = small_model(tmp_path / "small.onnx")
+    model = annotate(source, tmp_path / "out.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert (run_model(tmp_path / "out.onnx") == run_model(source)).all()
+    bare = onnx.load(source)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    del model.metadata_props[:]
+    assert model == bare
+
+
+def test_every_node_says_which_kernel_it_is_in(tmp_path: Path) -> None:
+    model = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "out.onnx")
+    report = graphs.run("default", graphs.load(tmp_path / "small.onnx"))
+    notes = {node.name: notes_of(node) for node in model.graph.node}
+    assert notes["conv"]["graphs.role"] == "main" and notes["relu"]["graphs.role"] == "fused"
+    assert notes["conv"]["graphs.kernel"] == notes["relu"]["graphs.kernel"] == "conv"
+    assert notes["conv"]["graphs.pattern"] == "Conv_Relu"
+    assert notes["sum"] == {"graphs.kernel": "", "graphs.note": "no kernel: folded, merged or dropped before the run"}
+    assert notes["reshape"]["graphs.kernel"] == "" and "view" in notes["reshape"]["graphs.note"]
+    mains = [note for note in notes.values() if note.get("graphs.role") == "main"]
+    assert len(mains) == len(report.kernels)
+    assert sum(float(note["graphs.seconds"]) for note in mains) == pytest.approx(report.total.serial_seconds)
+    assert sum(int(note["graphs.macs"]) for note in mains) == report.total.macs
+    assert {entry.key for entry in model.metadata_props} >= {"graphs.target", "graphs.seconds"}
+
+
+def test_the_sidecar_says_the_same(tmp_path: Path) -> None:
+    model = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "out.onnx")
+    sidecar = json.loads((tmp_path / "out.onnx.graphs.json").read_text())
+    for node in model.graph.node:
+        note = {f"graphs.{key}": str(value) for key, value in sidecar["nodes"][node.name or node.output[0]].items()}
+        assert note == notes_of(node)
+        assert all(sidecar["outputs"][name] == sidecar["nodes"][node.name or name] for name in node.output)
+
+
+def test_annotating_twice_leaves_one_set_of_notes(tmp_path: Path) -> None:
+    once = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "once.onnx")
+    assert annotate(tmp_path / "once.onnx", tmp_path / "twice.onnx") == once
+
+
+@pytest.mark.parametrize("below", [".", "models"])
+def test_external_weights_are_found_from_the_output(tmp_path: Path, below: str) -> None:
+    folder = tmp_path / below
+    folder.mkdir(exist_ok=True)
+    source = small_model(folder / "small.onnx", external=True)
+    warnings: list[str] = []
+    annotate(source, tmp_path / "out.onnx", View(warn=warnings.append))
+    onnx.checker.check_model(tmp_path / "out.onnx")
+    assert (run_model(tmp_path / "out.onnx") == run_model(source)).all()
+    assert not warnings
+
+
+def test_external_weights_out_of_reach_are_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    warnings: list[str] = []
+    source = small_model(tmp_path / "small.onnx", external=True)
+    annotate(source, tmp_path / "elsewhere" / "out.onnx", View(warn=warnings.append))
+    (warning,) = warnings
+    assert "small.bin" in warning and str(tmp_path) in warning
+    (tmp_path / "elsewhere" / "small.bin").write_bytes((tmp_path / "small.bin").read_bytes())
+    assert run_model(tmp_path / "elsewhere" / "out.onnx").shape == (1, 4)
+
+
+def test_local_functions_and_branches_are_annotated(tmp_path: Path) -> None:
+    function = helper.make_function(
+        "acme", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"], name="add")],
+        [helper.make_opsetid("", 18)],
+    )  # fmt: skip
+    out = [helper.make_tensor_value_info("t", TensorProto.FLOAT, [4])]
+    branches = {
+        f"{name}_branch": helper.make_graph([helper.make_node(op, ["d"], ["t"], name=op.lower())], name, [], out)
+        for name, op in (("then", "Relu"), ("else", "Neg"))
+    }
+    nodes = [
+        helper.make_node("Twice", ["x"], ["d"], name="call", domain="acme"),
+        helper.make_node("If", ["flag"], ["y"], name="if", **branches),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4]), helper.make_tensor_value_info("flag", TensorProto.BOOL, [])]
+    graph = helper.make_graph(nodes, "f", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("acme", 1)]
+    onnx.save(helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=9), tmp_path / "f.onnx")
+    model = annotate(tmp_path / "f.onnx", tmp_path / "out.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    add, branch = model.graph.node
+    assert notes_of(add)["graphs.kernel"]
+    inner = branch.attribute[0].g.node[0]
+    assert notes_of(inner) == {"graphs.kernel": notes_of(branch)["graphs.kernel"], "graphs.note": "inside if"}
+
+
+def test_only_a_model_from_an_onnx_file_becomes_one(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(GraphsError, match="only a model read from an ONNX file"):
+        emit("onnx", [report], View(path=tmp_path / "x.onnx"))
+    with pytest.raises(GraphsError, match="one model, not 2"):
+        emit("onnx", [report, report], View(path=tmp_path / "x.onnx"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_takes_an_empty_graph(name: str, tmp_path: Path) -> None:
+    if name != "onnx":
+        assert emit(name, [make_report(())], View())
