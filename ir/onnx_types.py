@@ -138,34 +138,44 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
             schema = onnx.defs.get_schema(op.base_name, domain)
         else:
             schema = onnx.defs.get_schema(op.base_name, opset, domain)
-    except onnx.defs.SchemaError:
-        return None
-    names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
-    types = {
-        name: type_to_proto(value.type) for name, value in zip(names, op.operands, strict=True) if value is not None
-    }
-    known = {name: type_ for name, type_ in types.items() if type_ is not None}
-    if len(known) < len(types):
-        return None
-    constants = {
-        name: proto
-        for name, value in zip(names, op.operands, strict=True)
-        if value is not None and (proto := _constant(value, name)) is not None
-    }
-    outputs = [f"o{index}" for index in range(len(op.results))]
-    try:
-        node = onnx.helper.make_node(op.base_name, names, outputs, domain=domain)
-        for name, attribute in op.attributes.items():
-            if name in schema.attributes:
-                node.attribute.append(_attribute(name, attribute, schema.attributes[name].type))
-        inferred = onnx.shape_inference.infer_node_outputs(
-            schema, node, known, constants, opset_imports=[onnx.helper.make_opsetid(domain, schema.since_version)]
-        )
-    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, TypeError, ValueError, RuntimeError):
+        inferred = _infer(op, schema)
+    except (
+        onnx.defs.SchemaError,
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        ArithmeticError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
         return None
     if not inferred:
         return None
-    return tuple(type_from_proto(inferred[name]) if name in inferred else UnknownType() for name in outputs)
+    return tuple(type_from_proto(inferred[name]) if name in inferred else UnknownType() for name in _results(op))
+
+
+def _infer(op: Op, schema: onnx.defs.OpSchema) -> dict[str, onnx.TypeProto] | None:
+    import onnx
+
+    values = {f"i{index}": value for index, value in enumerate(op.operands) if value is not None}
+    types = {name: type_ for name, value in values.items() if (type_ := type_to_proto(value.type)) is not None}
+    if len(types) < len(values):
+        return None
+    constants = {name: proto for name, value in values.items() if (proto := _constant(value, name)) is not None}
+    names = ["" if value is None else f"i{index}" for index, value in enumerate(op.operands)]
+    node = onnx.helper.make_node(op.base_name, names, _results(op), domain=schema.domain)
+    for name, attribute in op.attributes.items():
+        if name in schema.attributes:
+            node.attribute.append(_attribute(name, attribute, schema.attributes[name].type))
+    opsets = [onnx.helper.make_opsetid(schema.domain, schema.since_version)]
+    inferred: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
+        schema, node, types, constants, opset_imports=opsets
+    )
+    return inferred
+
+
+def _results(op: Op) -> list[str]:
+    return [f"o{index}" for index in range(len(op.results))]
 
 
 def _attribute(name: str, attribute: Attribute, kind: onnx.defs.OpSchema.AttrType) -> onnx.AttributeProto:

@@ -183,9 +183,15 @@ def infer_types(op: Op) -> Sequence[Type] | None:
     if entry is None or entry.infer is None:
         return None
     try:
-        return entry.infer(op)
+        types = entry.infer(op)
     except MALFORMED:
         return None
+    return None if types is None or any(_has_negative_extent(type_) for type_ in types) else types
+
+
+def _has_negative_extent(type_: Type) -> bool:
+    shape = type_.shape if isinstance(type_, TensorType) else None
+    return any(isinstance(dim, int) and dim < 0 for dim in shape or ())
 
 
 def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:

@@ -35,7 +35,7 @@ class Cost(Fact, key="cost"):
     """A kernel's predicted time and energy on the context's target; units are seconds, joules and bytes.
 
     ``low`` and ``high`` bound the 95 % interval of ``seconds``. ``bound`` is ``compute``, a memory level's name,
-    ``dispatch`` or ``unknown``; ``work_class`` the class whose efficiency was used.
+    ``dispatch`` or ``unknown``; ``work_class`` the class whose efficiency was used; ``unknown`` what is not in the time.
     """
 
     seconds: float
@@ -52,6 +52,7 @@ class Cost(Fact, key="cost"):
     joules: float | None = None
     compute_joules: float | None = None
     memory_joules: float | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,9 @@ class CostPass(Pass):
 def estimate(op: Op, graph: Graph, target: Target) -> Estimate:
     """Return how the time of ``op``, a top-level operation of ``graph`` with its :class:`Work`, comes about."""
     work = op.facts[Work]
-    unknown = [primitive.reason for primitive in work.unknown]
+    lacks = target.runtime.lacks
+    unknown = [f"{target.runtime.name} has no {inner.name}" for inner in kernel_ops(op) if inner.name in lacks]
+    unknown += [primitive.reason for primitive in work.unknown]
     terms: list[ComputeTerm] = []
     for primitive in work.primitives:
         if isinstance(primitive, Unknown) or flops(primitive) == 0:
@@ -221,6 +224,7 @@ def _cost(made: Estimate, target: Target) -> Cost:
         joules,
         compute_joules,
         memory_joules,
+        made.unknown,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir import DType, Graph, TensorType
-from .base import Context, Pass
+from .base import Context, Pass, PassError
 
 __all__ = ["Precision"]
 
@@ -22,9 +22,19 @@ class Precision(Pass):
     invalidates = ("work", "memory", "cost")
 
     def run(self, graph: Graph, context: Context) -> None:
-        """Retype activations and weights; integer and quantised values stay as they are."""
+        """Retype activations and weights; integer and quantised values stay as they are.
+
+        Raises:
+            PassError: the target's runtime does not take tensors of that precision.
+        """
         if context.precision is None:
             return
+        runtime = context.target.runtime
+        if context.precision.precision not in runtime.precisions:
+            raise PassError(
+                f"precision: {runtime.name} does not run in {context.precision.precision}",
+                help=f"it takes {', '.join(runtime.precisions)}",
+            )
         for op in graph.walk():
             for value in op.results:
                 if isinstance(value.type, TensorType) and value.type.dtype in _REAL:

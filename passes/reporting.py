@@ -88,15 +88,17 @@ def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
 
 
 def _unknown(op: Op) -> tuple[UnknownOp, ...]:
+    """What inside a kernel was not counted, and what the target cannot run."""
     found = [
         UnknownOp(inner.label, inner.name, unknown.reason)
         for inner in kernel_ops(op)
         if (work := inner.facts.get(Work))
         for unknown in work.unknown
     ]
+    counted = {unknown.reason for unknown in found}
     cost = op.facts.get(Cost)
-    if not found and cost and cost.bound == "unknown":
-        found.append(UnknownOp(op.label, main_op(op).name, "the target has no compute unit for it"))
+    main = main_op(op)
+    found.extend(UnknownOp(main.label, main.name, why) for why in (cost.unknown if cost else ()) if why not in counted)
     return tuple(found)
 
 

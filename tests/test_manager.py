@@ -299,7 +299,8 @@ def test_passes_run_in_order_under_all_instrumentations(context: Context) -> Non
     assert graph.attributes["trace"] == "a b c"
     assert [name for name, _ in timing.seconds] == ["a", "b", "c"]
     assert [step.counted for step in statistics.passes] == [{"a: runs": 1}, {"b: runs": 1}, {"c: runs": 1}]
-    assert [text.splitlines()[0].strip("/- ") for text in written] == ["IR before a", "IR after a", "IR after b", "IR after c"]
+    titles = [text.splitlines()[0].strip("/- ") for text in written]
+    assert titles == ["IR before a", "IR after a", "IR after b", "IR after c"]
     assert parse(written[-1]) == graph
 
 

@@ -61,7 +61,7 @@ UNCOUNTED = {
 NO_TENSOR_SEMANTICS = {"ai.onnx.ml.CastMap", "ai.onnx.ml.DictVectorizer", "ai.onnx.ml.ZipMap"}
 
 
-# -- the backend suite's one-operator models ----------------------------------------------------------------------------
+# -- the backend suite's one-operator models ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _settle(op: Op, outputs: Sequence[Any]) -> None:
         value.type = _actual(output) or value.type
 
 
-# -- completeness -----------------------------------------------------------------------------------------------------
+# -- completeness ------------------------------------------------------------------------------------------------------
 
 
 def test_the_suite_is_there() -> None:
@@ -180,7 +180,7 @@ def test_every_entry_says_what_it_is(name: str) -> None:
     assert (entry.lower is None) == (name in NO_TENSOR_SEMANTICS)
 
 
-# -- result types -----------------------------------------------------------------------------------------------------
+# -- result types ------------------------------------------------------------------------------------------------------
 
 
 def _disagreement(inferred: Type, actual: TensorType, symbols_allowed: bool) -> str:
@@ -287,7 +287,7 @@ def test_every_onnx_element_type_is_known() -> None:
     assert {number for number in numbers if dtype_of(number) is DType.UNKNOWN} == set()
 
 
-# -- lowering ---------------------------------------------------------------------------------------------------------
+# -- lowering ----------------------------------------------------------------------------------------------------------
 
 
 @every_operator
@@ -350,7 +350,18 @@ def test_an_operation_that_does_not_fit_is_unknown_with_a_reason() -> None:
     assert infer_types(op) is None
 
 
-# -- evaluation -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "shapes", "most"),
+    [("NonZero", [(4, 5)], 4 * 5 * 2 * 8), ("Unique", [(4, 5)], 4 * 5 * 4), ("Compress", [(4, 5), (20,)], 4 * 5 * 4)],
+)
+def test_a_data_dependent_result_is_counted_at_its_largest(name: str, shapes: list[tuple[int, ...]], most: int) -> None:
+    op = _op(f"onnx.{name}", shapes, [(Symbol("?"),)])
+    lowered = lowering(op)
+    assert not any(isinstance(primitive, Unknown) for primitive in lowered.primitives)
+    assert lowered.writes == {0: most}
+
+
+# -- evaluation --------------------------------------------------------------------------------------------------------
 
 EVALUATED = sorted(name for name in CASES if (entry := definition(name)) is not None and entry.evaluate is not None)
 
@@ -427,7 +438,7 @@ def test_division_by_zero_is_not_folded() -> None:
     assert entry.evaluate(_op("onnx.Div", []), np.array([4]), np.array([0])) is None
 
 
-# -- work against closed forms ------------------------------------------------------------------------------------------
+# -- work against closed forms -----------------------------------------------------------------------------------------
 
 
 def _op(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from fnmatch import fnmatchcase
 
 from ..passes.base import PassError
 from ..passes.explain import Explanation, Step, explain, find_kernel
 from ..passes.lower import Work
 from ..passes.report import Report
 from ..targets import Target
+from .emit.rows import labels
 from .emit.view import View
 from .units import duration
 
@@ -21,14 +23,19 @@ _BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 def explanation(report: Report, node: str, target: Target, view: View) -> str:
     """Return why the kernel that holds ``node`` costs what it costs.
 
+    ``node`` is a name as the table has it, stars included, or that of any operation, value or module.
+
     Raises:
         PassError: no kernel holds it, or the pipeline has not counted its work.
     """
-    op = find_kernel(report.graph, node)
+    matching = [kernel for kernel, label in zip(report.kernels, labels(report.kernels), strict=True)
+                if kernel.results and fnmatchcase(label, node)]  # fmt: skip
+    op = report.graph.value(matching[0].results[0]).op if matching else find_kernel(report.graph, node)
     if Work not in op.facts:
         raise PassError(f"{node}: nothing to explain yet", help="the pipeline needs cost: --passes=fuse,lower,cost")
     found = explain(report.graph, op, target)
-    return _headline(found, view) + "".join(_step(step, view) for step in found.steps)
+    others = f"  {'kernels':<{_TOPIC_WIDTH}}{len(matching)} match; this is the first\n" if len(matching) > 1 else ""
+    return _headline(found, view) + others + "".join(_step(step, view) for step in found.steps)
 
 
 def _headline(found: Explanation, view: View) -> str:

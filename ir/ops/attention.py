@@ -107,7 +107,15 @@ def _attention_types(op: Op) -> tuple[Type, ...] | None:
     )[: len(op.results)]
 
 
-@define("ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types)
+def _enter_flex(op: Op) -> tuple[tuple[Type | None, ...], ...]:
+    """Every region takes scores, or probabilities, of one shape; then captures."""
+    q, k = ranked(op, 0), ranked(op, 1)
+    scores = TensorType(q[0], (*q[1][:3], k[1][2])) if q and k and len(q[1]) == len(k[1]) == 4 else None
+    captured = op.operands[len(op.operands) - integer(op, "captures", 0) :]
+    return ((scores, *(value.type if value else None for value in captured)),) * len(op.regions)
+
+
+@define("ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types, enter=_enter_flex)
 def flex_attention(op: Op) -> Iterable[Primitive]:
     """Attention whose scores and probabilities go through the operation's regions."""
     changed = (primitive for region in op.regions for primitive in region_primitives(region))

@@ -49,7 +49,11 @@ __all__ = ["region_primitives", "repeated"]
 
 def region_primitives(region: Graph) -> tuple[Primitive, ...]:
     """The primitives of all operations of a region."""
-    return tuple(primitive for op in region.body for primitive in lowering(op).primitives)
+    # A loop and not a generator: regions nest, and each level should take few frames of the interpreter's stack.
+    primitives: list[Primitive] = []
+    for op in region.body:
+        primitives.extend(lowering(op).primitives)
+    return tuple(primitives)
 
 
 def repeated(primitive: Primitive, times: int) -> Primitive:
@@ -101,17 +105,18 @@ def _common(types: list[Type]) -> Type:
 @define("onnx.If", kind=Kind.CONTROL, infer=_branch_types, any_type=True)
 def if_(op: Op) -> Iterable[Primitive]:
     """The dearer branch; what is unknown in any branch stays unknown. A constant condition picks its branch."""
-    condition, branches = op.operand(0), [region_primitives(region) for region in op.regions]
-    taken = constant_number(condition)
-    if taken is not None and len(branches) == 2:
-        return branches[0 if taken else 1]
+    taken = constant_number(op.operand(0))
+    if taken is not None and len(op.regions) == 2:
+        return region_primitives(op.regions[0 if taken else 1])
+    branches = tuple(map(region_primitives, op.regions))
     dearest = max(branches, key=lambda branch: sum(flops(primitive) for primitive in branch))
     others = [primitive for branch in branches if branch is not dearest for primitive in branch]
     return (*dearest, *(primitive for primitive in others if isinstance(primitive, Unknown)))
 
 
 def _trips(op: Op, times: int) -> tuple[Primitive, ...]:
-    return tuple(repeated(primitive, times) for primitive in region_primitives(op.regions[0])) if times else ()
+    primitives = region_primitives(op.regions[0]) if times else ()
+    return tuple(repeated(primitive, times) for primitive in primitives)
 
 
 def _always_true(value: Value | None, region: Graph) -> bool:

@@ -86,7 +86,7 @@ def _divide(a: Array, b: Array) -> Array:
 def _power(a: Array, b: Array) -> Array:
     """Exact for integers where the exponent is one; else through floats. The base's type stays (ONNX Pow-15)."""
     exact = a.dtype.kind in "iu" and b.dtype.kind in "iu" and bool((b >= 0).all())
-    return np.power(a if exact else a.astype(np.float64), b).astype(a.dtype)
+    return np.asarray(np.power(a if exact else a.astype(np.float64), b), dtype=a.dtype)
 
 
 _UNCHANGED: dict[str, tuple[Callable[[Any, Any], Any], int, bool]] = {

@@ -121,15 +121,23 @@ def _compress_types(op: Op) -> tuple[Type, ...] | None:
     return with_shape(op, (*x[1][:axis], UNKNOWN_DIM, *x[1][axis + 1 :]))
 
 
-@define("onnx.Compress", kind=Kind.GATHER, infer=_compress_types)
+def _kept(op: Op, rows: int, row_elements: int) -> Lowering:
+    """As fetched, with as much written."""
+    fetched = _fetch(op, rows, row_elements)
+    return Lowering(fetched.primitives, fetched.reads, fetched.reads)
+
+
+@define("onnx.Compress", kind=Kind.GATHER, infer=_compress_types, any_type=True)
 def compress(op: Op) -> Lowering:
-    """One piece for each true condition."""
-    shape = dims(op, 0)
+    """One piece for each true condition; all of them where their number is not known."""
+    shape, result = dims(op, 0), op.results[0].type
+    known = result.elements if isinstance(result, TensorType) else None
+    kept = prod(shape) if known is None else known
     if "axis" not in op.attributes:
-        return _fetch(op, elements(op), 1)
+        return _kept(op, kept, 1)
     axis = normal_axis(integer(op, "axis", 0), len(shape))
     row = prod(shape[axis + 1 :])
-    return _fetch(op, elements(op) // max(1, row), row)
+    return _kept(op, kept // max(1, row), row)
 
 
 def _block_quantized_types(op: Op) -> tuple[Type, ...] | None:
@@ -236,14 +244,34 @@ def _evaluate_non_zero(op: Op, x: Array) -> Array | None:
     return None if x.dtype == object else np.array(np.nonzero(x), dtype="int64").reshape(x.ndim, -1)
 
 
-@define("onnx.NonZero", kind=Kind.SCAN, infer=_non_zero_types, evaluate=_evaluate_non_zero)
-def non_zero(op: Op) -> Iterable[Primitive]:
-    """One comparison for each element, each result after the one before."""
-    return (Scan("nonzero", size(op, 0), tensor(op, 0).dtype),)
+@define("onnx.NonZero", kind=Kind.SCAN, infer=_non_zero_types, evaluate=_evaluate_non_zero, any_type=True)
+def non_zero(op: Op) -> Lowering:
+    """One comparison for each element, each result after the one before; writes as if none were zero."""
+    shape = dims(op, 0)
+    most = prod(shape) * len(shape) * 8
+    known = op.results[0].bytes
+    return Lowering((Scan("nonzero", prod(shape), tensor(op, 0).dtype),), writes={0: most if known is None else known})
 
 
-@define("onnx.Unique", "com.microsoft.Unique", kind=Kind.SCAN)
-def unique(op: Op) -> Iterable[Primitive]:
-    """A sort: log2(n) comparisons for each element."""
-    count = size(op, 0)
-    return (Scan("sort", count, tensor(op, 0).dtype, max(1, (count - 1).bit_length())),)
+def _unique_types(op: Op) -> tuple[Type, ...] | None:
+    x = ranked(op, 0)
+    if x is None:
+        return None
+    shape: list[Dim] = [UNKNOWN_DIM]
+    if "axis" in op.attributes:
+        shape = list(x[1])
+        shape[normal_axis(integer(op, "axis", 0), len(shape))] = UNKNOWN_DIM
+    numbers = (TensorType(DType.I64, (UNKNOWN_DIM,)) for _ in op.results[1:])
+    return (TensorType(x[0], tuple(shape)), *numbers)
+
+
+@define("onnx.Unique", "com.microsoft.Unique", kind=Kind.SCAN, infer=_unique_types, any_type=True)
+def unique(op: Op) -> Lowering:
+    """A sort: log2(n) comparisons for each element; writes as if all were different."""
+    count, dtype = size(op, 0), tensor(op, 0).dtype
+    most = (_bytes(count, dtype), *(count * 8 for _ in op.results[1:]))
+    sizes = zip((value.bytes for value in op.results), most, strict=True)
+    return Lowering(
+        (Scan("sort", count, dtype, max(1, (count - 1).bit_length())),),
+        writes={index: bound if known is None else known for index, (known, bound) in enumerate(sizes)},
+    )

@@ -302,7 +302,12 @@ def col2im(op: Op) -> Iterable[Primitive]:
     return (Elementwise("add", size(op, 0), tensor(op, 0).dtype),)
 
 
-@define("onnx.NonMaxSuppression", kind=Kind.SCAN)
+@define(
+    "onnx.NonMaxSuppression",
+    kind=Kind.SCAN,
+    infer=lambda op: (TensorType(DType.I64, (UNKNOWN_DIM, 3)),),
+    any_type=True,
+)
 def non_max_suppression(op: Op) -> Lowering:
     """Sort the scores, then compare each kept box (four corners, two areas, a quotient) with those after it.
 
@@ -313,10 +318,14 @@ def non_max_suppression(op: Op) -> Lowering:
     kept = min(boxes, limit[0]) if limit else 0
     dtype = tensor(op, 0).dtype
     lists = batches * classes
-    return Lowering((
-        Scan("sort", lists * boxes, dtype, max(1, (boxes - 1).bit_length())),
-        Scan("suppress", lists * boxes * kept, dtype, 12),
-    ))  # fmt: skip
+    known = op.results[0].bytes
+    return Lowering(
+        (
+            Scan("sort", lists * boxes, dtype, max(1, (boxes - 1).bit_length())),
+            Scan("suppress", lists * boxes * kept, dtype, 12),
+        ),
+        writes={0: lists * kept * 3 * 8 if known is None else known},
+    )
 
 
 def _crop_types(op: Op) -> tuple[Type, ...] | None:

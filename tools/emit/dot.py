@@ -1,6 +1,6 @@
 """A picture of the kernels for Graphviz: coloured by what bounds them, the darker the more time they take.
 
-    graphs-opt model.onnx -o model.dot && dot -Tsvg model.dot -o model.svg
+graphs-opt model.onnx -o model.dot && dot -Tsvg model.dot -o model.svg
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def _title(report: Report) -> str:
 
 def _kernels_by_op(report: Report) -> dict[Op, tuple[str, KernelReport]]:
     named = zip(labels(report.kernels), report.kernels, strict=True)
-    return {
-        report.graph.value(kernel.results[0]).op: (label, kernel) for label, kernel in named if kernel.results
-    }
+    return {report.graph.value(kernel.results[0]).op: (label, kernel) for label, kernel in named if kernel.results}
 
 
 def _node(op: Op, found: tuple[str, KernelReport] | None) -> str:

@@ -74,9 +74,12 @@ def shortened(text: str, width: int) -> str:
     return text[:head] + _ELLIPSIS + text[len(text) - tail :]
 
 
-def rendered(columns: Sequence[Column], color: bool, header: str = "bold") -> str:
-    """The table's lines; nothing is ever wrapped."""
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style=header, show_edge=False)
+def rendered(columns: Sequence[Column], color: bool, label: str = "") -> str:
+    """The table's lines; nothing is ever wrapped.
+
+    ``label`` begins the last line, whose first cell is empty, and may reach over the empty cells that follow.
+    """
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, overflow="crop")
     for number in range(len(columns[0].cells)):
@@ -88,7 +91,10 @@ def rendered(columns: Sequence[Column], color: bool, header: str = "bold") -> st
     )  # fmt: skip
     with console.capture() as capture:
         console.print(table)
-    lines = (line.rstrip() for line in capture.get().splitlines())
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    if label:
+        room = len(lines[-1]) - len(lines[-1].lstrip()) - GAP
+        lines[-1] = shortened(label, room) + lines[-1][min(cell_len(label), room) :]
     return "".join(f"{' ' * INDENT}{line}".rstrip() + "\n" for line in lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ...passes.report import Report
 from ..units import NOTHING, count, duration, intensity, percent, si
@@ -38,8 +39,9 @@ def table(report: Report, view: View) -> str:
     rows, rest = _chosen(report, view)
     lines = [headline(report, view), ""]
     if rows or rest:
-        columns = _columns([*rows, *rest], view)
-        lines.append(rendered(columns if view.wide else fitted(columns, view.width), view.color))
+        columns = _columns([*rows, *(replace(row, name="") for row in rest)], view)
+        label = rest[0].name if rest else ""
+        lines.append(rendered(columns if view.wide else fitted(columns, view.width), view.color, label))
     return "\n".join(lines) + "\n" + totals(report, view)
 
 
@@ -102,18 +104,19 @@ def _rest(rows: Sequence[Row], name: str) -> Row:
 
 def _columns(rows: Sequence[Row], view: View) -> list[Column]:
     """All columns that say something, with the rank in which they go on narrow terminals."""
+
     def column(title: str, rank: int, cell: Callable[[Row], str], right: bool = True) -> Column:
         return Column(title, tuple(map(cell, rows)), rank, right)
 
     by_kernel = view.by == "kernel"
     timed = any(row.seconds is not None for row in rows)
+    powered = all(row.joules is not None for row in rows)
     mixed = len({row.evidence for row in rows if row.evidence}) > 1
     names = tuple("  " * row.depth + row.name for row in rows)
-    least = max([_LEAST_NAME, *(len(row.name) for row in rows if not row.pattern and by_kernel)])
     columns = [
-        Column(view.by, names, 0, right=False, least=least),
+        Column(view.by, names, 0, right=False, least=_LEAST_NAME),
         Column("pattern", tuple(row.pattern for row in rows), 4 if by_kernel else 13, right=False, least=20),
-        column("×", 6, lambda row: str(row.count) if row.count > 1 or not by_kernel else ""),
+        column("×", 6, lambda row: str(row.count) if row.name and (row.count > 1 or not by_kernel) else ""),
         column("output", 8, lambda row: row.output, right=False),
         column("MACs", 5, lambda row: _bounded(row, count(row.macs))),
         column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
@@ -125,9 +128,9 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         column("Σ", 11, lambda row: percent(row.cumulative)),
         Column("bound", tuple(row.bound for row in rows), 2, False, tuple(_bound_style(row.bound) for row in rows)),
         column("unit", 15, lambda row: row.unit, right=False),
-        column("energy", 9, lambda row: si(row.joules, "J")),
+        column("energy", 9, lambda row: si(row.joules, "J") if powered else ""),
         Column("evidence", tuple(row.evidence for row in rows), 4 if mixed else 12, False,
-               tuple(_EVIDENCE_STYLES.get(row.evidence, _FIRST_PRINCIPLES_STYLE) for row in rows)),
+               tuple(_evidence_style(row.evidence) for row in rows)),
     ]  # fmt: skip
     hidden = (() if view.wide else ("each", "unit")) + (("Σ",) if view.by == "module" else ())
     return [item for item in columns if item.title not in hidden and _says_something(item)]
@@ -144,3 +147,7 @@ def _bounded(row: Row, text: str) -> str:
 
 def _bound_style(bound: str) -> str:
     return _BOUND_STYLES.get(bound, _MEMORY_STYLE if bound else "")
+
+
+def _evidence_style(evidence: str) -> str:
+    return _EVIDENCE_STYLES.get(evidence.lower(), _FIRST_PRINCIPLES_STYLE if evidence else "")

@@ -90,6 +90,8 @@ def _latency(total: Total, at_least: str) -> list[str]:
 
 
 def _rate(throughput: float) -> str:
+    if throughput < 1:
+        return f"{throughput:.3g}"
     return si(throughput) if throughput < 1000 else f"{throughput:,.0f}"
 
 
