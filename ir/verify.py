@@ -20,7 +20,7 @@ def verify(graph: Graph) -> None:
     """Check a graph and the regions inside it.
 
     Uses and edges agree, every operand is made in the same graph, there is an order to run in, names are unique, and
-    each region has one input for each operand, or for each captured one: the last ``captures`` operands.
+    each region ends its inputs with one for each captured operand.
 
     Raises:
         VerificationError: a rule is broken.
@@ -33,38 +33,46 @@ def verify(graph: Graph) -> None:
         except CycleError as error:
             raise VerificationError(str(error), error.ops[0]) from None
         _verify_names(current)
+        _verify_edges(current)
         for op in ops:
-            _verify_edges(current, op)
             _verify_structure(op)
             pending.extend(op.regions)
 
 
 def _verify_names(graph: Graph) -> None:
-    seen: set[str] = set()
+    """Each name leads to the value that has it: then no two values share one."""
     for value in graph.values():
-        if value.name in seen:
-            raise VerificationError(f"two values are called {value.name!r}", value.op)
-        if graph.value(value.name) is not value:
+        try:
+            named = graph.value(value.name)
+        except KeyError:
+            raise VerificationError(f"{value.name!r} belongs to another graph", value.op) from None
+        if named is not value:
             raise VerificationError(f"the name {value.name!r} leads to another value", value.op)
-        seen.add(value.name)
 
 
-def _verify_edges(graph: Graph, op: Op) -> None:
-    edges: dict[object, tuple[Op, object]] = {
-        index: (producer, edge["value"])
-        for producer, parallel in graph.nx.pred[op].items()
-        for index, edge in parallel.items()
-    }
-    used = {index: value for index, value in enumerate(op.operands) if value is not None}
-    if edges.keys() != used.keys():
-        raise VerificationError(f"operands {sorted(used)} but edges {list(edges)}", op)
-    for index, value in used.items():
-        if value.op not in graph:
-            raise VerificationError(f"operand {index} ({value.name!r}) is made in another graph", op)
-        if edges[index] != (value.op, value):
+def _verify_edges(graph: Graph) -> None:
+    """Every edge is an operand, and there are as many of the one as of the other."""
+    edges = 0
+    for producer, op, index, value in graph.nx.in_edges(keys=True, data="value"):
+        edges += 1
+        operand = op.operands[index] if index < len(op.operands) else None
+        if operand is None or operand is not value:
             raise VerificationError(f"operand {index} and its edge disagree", op)
-        if value.op.results[value.index] is not value:
-            raise VerificationError(f"operand {index} ({value.name!r}) is not a result of the operation it names", op)
+        if operand.op is not producer:
+            raise VerificationError(f"operand {index} ({operand.name!r}) is made in another graph", op)
+        if operand.index >= len(producer.results) or producer.results[operand.index] is not operand:
+            raise VerificationError(f"operand {index} ({operand.name!r}) is no result of the operation it names", op)
+    if edges != sum(len(op.operands) - op.operands.count(None) for op in graph.ops):
+        raise _unconnected(graph)
+
+
+def _unconnected(graph: Graph) -> VerificationError:
+    for op in graph.ops:
+        used = [index for index, value in enumerate(op.operands) if value is not None]
+        edges = sorted(index for _, _, index in graph.nx.in_edges(op, keys=True))
+        if used != edges:
+            return VerificationError(f"operands {used} but edges {edges}", op)
+    return VerificationError("there are more edges than operands")
 
 
 def _verify_structure(op: Op) -> None:
@@ -76,9 +84,8 @@ def _verify_structure(op: Op) -> None:
     if not isinstance(captures, int):
         raise VerificationError("captures must be a number of operands", op)
     for region in op.regions:
-        if len(region.inputs) not in (captures, len(op.operands)):
+        if len(region.inputs) < captures:
             raise VerificationError(
-                f"region {region.name!r} has {len(region.inputs)} inputs for {len(op.operands)} operands,"
-                f" {captures} of them captures",
+                f"region {region.name!r} has {len(region.inputs)} inputs, fewer than the {captures} captured operands",
                 op,
             )

@@ -35,7 +35,9 @@ class Cost(Fact, key="cost"):
     """A kernel's predicted time and energy on the context's target; units are seconds, joules and bytes.
 
     ``low`` and ``high`` bound the 95 % interval of ``seconds``. ``bound`` is ``compute``, a memory level's name,
-    ``dispatch`` or ``unknown``; ``work_class`` the class whose efficiency was used; ``unknown`` what is not in the time.
+    ``dispatch`` or ``unknown``; ``work_class`` the class whose efficiency was used; ``unknown`` what the time leaves
+    out. ``joules`` is ``None`` where the target has no energy coefficients; those that it lacks are in
+    ``energy_missing``, and ``joules`` is then a lower bound.
     """
 
     seconds: float
@@ -52,6 +54,7 @@ class Cost(Fact, key="cost"):
     joules: float | None = None
     compute_joules: float | None = None
     memory_joules: float | None = None
+    energy_missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -200,7 +203,7 @@ def level_for(device: Device, holds: str, size: int) -> MemoryLevel:
 def _cost(made: Estimate, target: Target) -> Cost:
     compute, memory, dispatch = made.compute_seconds, made.memory_seconds, made.dispatch_seconds
     work = max(compute, memory)
-    compute_joules, memory_joules, joules = _energy(made, target)
+    compute_joules, memory_joules, joules, missing = _energy(made, target)
     slowest = max(made.memory, key=lambda term: term.seconds, default=None)
     heaviest = max(made.compute, key=lambda term: term.seconds, default=None)
     if made.unknown:
@@ -224,39 +227,40 @@ def _cost(made: Estimate, target: Target) -> Cost:
         joules,
         compute_joules,
         memory_joules,
+        missing,
         made.unknown,
     )
 
 
-def _energy(made: Estimate, target: Target) -> tuple[float | None, float | None, float | None]:
-    """Joules of arithmetic, of traffic, and in all with static power; ``None`` where the target lacks a coefficient."""
+def _energy(made: Estimate, target: Target) -> tuple[float | None, float | None, float | None, tuple[str, ...]]:
+    """Joules of arithmetic, of traffic, and in all with static power; and what the target has no coefficient for."""
     energy = target.device.energy
     if energy is None:
-        return None, None, None
-    per_flop = [(flops(term.primitive), energy.per_flop(term.precision)) for term in made.compute]
-    per_byte = [(term.bytes, energy.per_byte(term.level.name)) for term in made.memory]
-    compute = _weighted_sum(per_flop)
-    memory = _weighted_sum(per_byte)
-    if compute is None or memory is None:
-        return compute, memory, None
-    return compute, memory, compute + memory + (energy.idle_watts or 0.0) * made.seconds
-
-
-def _weighted_sum(pairs: Iterable[tuple[int, float | None]]) -> float | None:
-    total = 0.0
-    for amount, coefficient in pairs:
-        if coefficient is None:
-            return None
-        total += amount * coefficient
-    return total
+        return None, None, None, ()
+    flop = [(term.precision, flops(term.primitive), energy.per_flop(term.precision)) for term in made.compute]
+    byte = [(term.level.name, term.bytes, energy.per_byte(term.level.name)) for term in made.memory]
+    compute = sum(amount * coefficient for _, amount, coefficient in flop if coefficient is not None)
+    memory = sum(amount * coefficient for _, amount, coefficient in byte if coefficient is not None)
+    missing = dict.fromkeys(name for name, _, coefficient in (*flop, *byte) if coefficient is None)
+    static = (energy.idle_watts or 0.0) * made.seconds
+    return compute, memory, compute + memory + static, tuple(missing)
 
 
 # -- the whole graph --------------------------------------------------------------------------------------------------
 
 
 def weight_bytes(graph: Graph) -> int:
-    """Bytes of all constants that something reads: an analysis for ``graph.cached``."""
-    return sum(op.results[0].bytes or 0 for op in graph.ops if op.name == CONSTANT and graph.users(op))
+    """Bytes of all constants that something reads: an analysis for ``graph.cached``.
+
+    Small integer constants (shapes, axes, bounds of slices) say what is computed and are no weights.
+    """
+    return sum(
+        value.bytes or 0
+        for op in graph.ops
+        if op.name == CONSTANT and graph.nx.succ[op]
+        for value in op.results
+        if value.constant is None or not value.constant.type.dtype.is_integer
+    )
 
 
 def critical_path(graph: Graph) -> float:

@@ -8,6 +8,7 @@ an operand that it is the last to read.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,14 +18,15 @@ from .fuse import kernel_ops
 
 __all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
 
-_LIFETIME_LIMIT = 20_000_000
+_MOST_ALIVE = 128
+"""Mean number of buffers alive up to which they are packed by size; networks stay far below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Buffers(Fact, key="memory"):
     """``live_bytes`` of activations exist while the operation runs; ``offsets`` of its results in the arena.
 
-    An offset of -1 means that the result has no bytes or that no arena was planned.
+    An offset of -1 means that the result has no bytes.
     """
 
     live_bytes: int
@@ -44,11 +46,11 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Peak bytes and where they occur, the arena's size (``None`` if it was too large to plan), and every buffer."""
+    """Peak bytes and where they occur, the arena's size, and every buffer."""
 
     peak_bytes: int
     peak_op: Op | None
-    arena_bytes: int | None
+    arena_bytes: int
     live_bytes: dict[Op, int] = field(repr=False)
     storages: tuple[Storage, ...] = field(repr=False)
 
@@ -84,7 +86,7 @@ def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> Me
     storages = _storages(graph, steps, views, in_place)
     live = _live_bytes(storages, len(steps))
     peak = max(range(len(steps)), key=live.__getitem__, default=None)
-    arena = _place(storages, alignment)
+    arena = _place(storages, len(steps), alignment)
     return MemoryPlan(
         live[peak] if peak is not None else 0,
         steps[peak] if peak is not None else None,
@@ -157,27 +159,56 @@ def _live_bytes(storages: Sequence[Storage], steps: int) -> list[int]:
     return live
 
 
-def _place(storages: Sequence[Storage], alignment: int) -> int | None:
-    """Give every buffer an offset, largest first, each at the lowest place free throughout its life.
+def _place(storages: Sequence[Storage], steps: int, alignment: int) -> int:
+    """Give every buffer an offset and return the arena's size."""
+    sized = [storage for storage in storages if storage.bytes > 0]
+    lifetimes = sum(storage.last - storage.first + 1 for storage in sized)
+    place = _place_by_size if lifetimes <= _MOST_ALIVE * steps else _place_by_step
+    return place(sized, alignment)
+
+
+def _place_by_size(storages: Sequence[Storage], alignment: int) -> int:
+    """Largest first, each at the lowest place that is free throughout its life.
 
     This is the greedy-by-size planner of TensorFlow Lite Micro (Pisarchyk and Lee, arXiv:2001.03288, section 5).
     """
-    if sum(storage.last - storage.first + 1 for storage in storages) > _LIFETIME_LIMIT:
-        return None
-    placed_at: dict[int, list[Storage]] = {}
+    alive: defaultdict[int, list[Storage]] = defaultdict(list)
+    starting: defaultdict[int, list[Storage]] = defaultdict(list)
     top = 0
     for storage in sorted(storages, key=lambda item: (-item.bytes, item.first)):
-        if storage.bytes == 0:
-            continue
-        span = range(storage.first, storage.last + 1)
-        neighbours = {id(other): other for step in span for other in placed_at.get(step, ())}.values()
+        later = range(storage.first + 1, storage.last + 1)
+        neighbours = [*alive[storage.first], *(other for step in later for other in starting.get(step, ()))]
         offset = 0
         for other in sorted(neighbours, key=lambda item: item.offset):
             if offset + storage.bytes <= other.offset:
                 break
-            offset = max(offset, -(-(other.offset + other.bytes) // alignment) * alignment)
+            offset = max(offset, _aligned(other.offset + other.bytes, alignment))
         storage.offset = offset
         top = max(top, offset + storage.bytes)
-        for step in span:
-            placed_at.setdefault(step, []).append(storage)
+        starting[storage.first].append(storage)
+        for step in range(storage.first, storage.last + 1):
+            alive[step].append(storage)
     return top
+
+
+def _place_by_step(storages: Sequence[Storage], alignment: int) -> int:
+    """In the order of execution, reusing only buffers of the same size: time is linear however many are alive."""
+    free: defaultdict[int, list[int]] = defaultdict(list)
+    ending: defaultdict[int, list[Storage]] = defaultdict(list)
+    top = now = 0
+    for storage in sorted(storages, key=lambda item: item.first):
+        for step in range(now, storage.first):
+            for done in ending.pop(step, ()):
+                free[_aligned(done.bytes, alignment)].append(done.offset)
+        now = storage.first
+        size = _aligned(storage.bytes, alignment)
+        if free[size]:
+            storage.offset = free[size].pop()
+        else:
+            storage.offset, top = top, top + size
+        ending[storage.last].append(storage)
+    return top
+
+
+def _aligned(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment

@@ -76,7 +76,8 @@ class Total:
 
     ``seconds`` is the latency: the sum of the kernels, or the critical path where the runtime runs branches side by
     side (``serial_seconds`` and ``critical_path_seconds`` give both). ``exact`` is false if anything is unknown: then
-    counts and times are lower bounds. ``energy`` splits ``joules`` by what uses it (compute, memory, static).
+    counts and times are lower bounds. ``energy`` splits ``joules`` by what uses it (compute, memory, static); where
+    ``energy_missing`` names a precision or memory level without a coefficient, ``joules`` is a lower bound.
     """
 
     macs: int
@@ -95,6 +96,7 @@ class Total:
     energy: dict[str, float]
     confidence: str
     unknown: tuple[UnknownOp, ...]
+    energy_missing: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:

@@ -109,7 +109,7 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
     latency = path if path is not None and context.target.runtime.concurrency == "branches" else serial
     scale = latency / serial if serial else 1.0
     peak_bytes, peak_at, arena = _memory(graph)
-    joules, energy = _energy(costs, latency, context)
+    energy, energy_missing = _energy(costs, latency, context)
     return Total(
         macs=sum(kernel.macs for kernel in kernels),
         flops=sum(kernel.flops for kernel in kernels),
@@ -123,8 +123,9 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
         seconds_high=high * scale if costs else None,
         serial_seconds=serial if costs else None,
         critical_path_seconds=path,
-        joules=joules,
+        joules=sum(energy.values()) if energy else None,
         energy=energy,
+        energy_missing=energy_missing,
         confidence=THEORETICAL if costs else "",
         unknown=tuple(unknown for kernel in kernels for unknown in kernel.unknown),
     )
@@ -146,16 +147,17 @@ def _memory(graph: Graph) -> tuple[int, str, int | None]:
     return fact.live_bytes, op.label, max(ends, default=0)
 
 
-def _energy(costs: Sequence[Cost], latency: float, context: Context) -> tuple[float | None, dict[str, float]]:
+def _energy(costs: Sequence[Cost], latency: float, context: Context) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Joules by what uses them, and what the target has no coefficient for; nothing where it has none at all."""
     device = context.target.device
-    if device.energy is None or not costs or any(cost.joules is None for cost in costs):
-        return None, {}
+    if device.energy is None or not costs:
+        return {}, ()
     split = {
         "compute": sum(cost.compute_joules or 0.0 for cost in costs),
         "memory": sum(cost.memory_joules or 0.0 for cost in costs),
         "static": (device.energy.idle_watts or 0.0) * latency,
     }
-    return sum(split.values()), split
+    return split, tuple(dict.fromkeys(name for cost in costs for name in cost.energy_missing))
 
 
 def _batch(graph: Graph) -> int | None:

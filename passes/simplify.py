@@ -51,17 +51,18 @@ def drop_no_ops(graph: Graph, names: Iterable[str]) -> int:
 def merge_equal(graph: Graph) -> int:
     """Merge operations of the same name, operands and attributes (common subexpressions); return how many went."""
     seen: dict[object, Op] = {}
-    merged = 0
+    twins: dict[Op, list[Location]] = {}
     for op in graph.body:
         if op.regions or not op.results or not op.operands:
             continue
         key = (op.name, op.operands, len(op.results), _hashable(op.attributes))
         first = seen.setdefault(key, op)
         if first is not op:
-            first.loc = Location.union([first.loc, op.loc])
+            twins.setdefault(first, [first.loc]).append(op.loc)
             graph.replace(op, list(first.results))
-            merged += 1
-    return merged
+    for first, locations in twins.items():
+        first.loc = Location.union(locations)
+    return sum(len(locations) - 1 for locations in twins.values())
 
 
 def _hashable(attributes: Mapping[str, Attribute]) -> object:

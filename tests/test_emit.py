@@ -14,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
-import onnx
 import pydot
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 import graphs
 from graphs.ir import Graph, parse, parse_all
-from graphs.ir.errors import GraphsError
 from graphs.passes.report import CoverageRow, KernelReport, Report, Total, UnknownOp
 from graphs.tools import units
-from graphs.tools.emit import FORMATS, companions, emit
+from graphs.tools.emit import FORMATS, emit
 from graphs.tools.emit.layout import Column, fitted, rendered, shortened
 from graphs.tools.emit.rows import common_name, kernel_rows, labels, with_shares
 from graphs.tools.emit.view import View
@@ -38,7 +34,7 @@ GOLDEN = HERE / "golden"
 SCHEMA = json.loads((HERE.parent / "docs" / "report.schema.json").read_text())
 
 
-# -- a report made by hand --------------------------------------------------------------------------------------------
+# -- a report made by hand ---------------------------------------------------------------------------------------------
 
 
 def kernel(index: int, name: str, pattern: str, seconds: float | None, **fields: Any) -> KernelReport:
@@ -111,7 +107,7 @@ def real() -> Report:
     return graphs.run("default", graphs.load(MODELS / "resnet50.onnx"), target="jetson-orin-agx@30W", precision="fp16")
 
 
-# -- the table --------------------------------------------------------------------------------------------------------
+# -- the table ---------------------------------------------------------------------------------------------------------
 
 VIEWS = {
     "width_80": View(width=80),
@@ -154,6 +150,13 @@ def test_the_table_of_what_is_unknown(unknown_report: Report) -> None:
     check_golden("table_unknown", text)
     assert "Nothing unknown" not in text
     assert re.search(r"latency +≥ ", text) and "≤" in text and "com.acme.Rotary ×2" in text
+
+
+def test_what_is_unknown_has_a_row_however_little_time_it_takes(unknown_report: Report) -> None:
+    tiny = tuple(replace(item, seconds=1e-12, share=0.0) if item.unknown else item for item in unknown_report.kernels)
+    others = tuple(kernel(10 + i, f"x{i}.y", f"P{i}", 1e-9) for i in range(3))
+    text = table(make_report((*tiny, *others)), View())
+    assert re.search(r"^  conv1 .* ≥ 0 ", text, re.MULTILINE) and "3 more kernels below 1 % each" in text
 
 
 def test_the_table_without_any_cost() -> None:
@@ -257,13 +260,20 @@ def test_columns_go_by_rank() -> None:
     assert [column.title for column in fitted(columns, 10)] == ["keep"]
 
 
+def test_names_lose_their_middle_before_columns_overflow() -> None:
+    columns = [Column("name", ("start_of_a_long_name_end",), 0, least=8), Column("n", ("1" * 10,), 0)]
+    (name, _) = fitted(columns, 26)
+    assert name.cells == ("start…me_end",) and name.width == 12
+    assert [column.width for column in fitted(columns, 5)] == [8, 10]
+
+
 def test_wide_characters_keep_columns_aligned() -> None:
     text = rendered([Column("名前", ("畳み込み", "x"), 0, right=False), Column("n", ("1", "2"), 0)], color=False)
     _, first, second = text.splitlines()
     assert first.index("1") + 4 == second.index("2")
 
 
-# -- numbers ----------------------------------------------------------------------------------------------------------
+# -- numbers -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -288,7 +298,7 @@ def test_si_keeps_three_digits(value: float) -> None:
     assert len(number) <= 4
 
 
-# -- JSON and CSV -----------------------------------------------------------------------------------------------------
+# -- JSON and CSV ------------------------------------------------------------------------------------------------------
 
 
 def test_json_is_what_the_schema_says(real: Report, report: Report, unknown_report: Report) -> None:
@@ -337,7 +347,7 @@ def test_csv_holds_no_formulas(name: str, report: Report) -> None:
     assert row["model"] == row["name"] == row["kernel"] == f"'{name}"
 
 
-# -- text and dot -----------------------------------------------------------------------------------------------------
+# -- text and dot ------------------------------------------------------------------------------------------------------
 
 
 def test_text_parses_back_with_its_facts(real: Report) -> None:
@@ -370,158 +380,7 @@ def test_dot_takes_names_literally() -> None:
     assert sorted(node.get_name() for node in drawn.get_nodes() if node.get_name() != "node") == ["edge", "n0", "n1"]
 
 
-# -- ONNX -------------------------------------------------------------------------------------------------------------
-
-
-def small_model(path: Path, external: bool = False) -> Path:
-    """Conv, Relu, Reshape, MatMul, Reshape, and a constant sum that is folded."""
-    weight = numpy_helper.from_array(np.full((8, 3, 3, 3), 0.5, np.float32), "w")
-    matrix = numpy_helper.from_array(np.full((288, 4), 0.25, np.float32), "m")
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, 288])
-    flat = helper.make_tensor("flat", TensorProto.INT64, [1], [4])
-    one = helper.make_tensor("one", TensorProto.INT64, [2], [0, 0])
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
-        helper.make_node("Relu", ["c"], ["r"], name="relu"),
-        helper.make_node("Add", ["shape", "one"], ["s"], name="sum"),
-        helper.make_node("Reshape", ["r", "s"], ["f"], name="reshape"),
-        helper.make_node("MatMul", ["f", "m"], ["p"]),
-        helper.make_node("Reshape", ["p", "flat"], ["y"], name="view"),
-    ]
-    graph = helper.make_graph(
-        nodes, "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
-        [weight, matrix, shape, flat, one],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.save_model(model, path, save_as_external_data=external, location="small.bin", size_threshold=100)
-    return path
-
-
-def annotate(source: Path, out: Path, view: View | None = None) -> onnx.ModelProto:
-    report = graphs.run("default", graphs.load(source))
-    shown = replace(view or View(), path=out)
-    content = emit("onnx", [report], shown)
-    assert isinstance(content, bytes)
-    out.write_bytes(content)
-    for path, text in companions("onnx", [report], shown).items():
-        path.write_text(text)
-    return onnx.load(out, load_external_data=False)
-
-
-def notes_of(node: onnx.NodeProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in node.metadata_props}
-
-
-def run_model(path: Path) -> Any:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": np.ones((1, 3, 8, 8), np.float32)})[0]
-
-
-def test_an_annotated_model_is_still_the_model(tmp_path: Path) -> None:
-    source = small_model(tmp_path / "small.onnx")
-    model = annotate(source, tmp_path / "out.onnx")
-    onnx.checker.check_model(model, full_check=True)
-    assert (run_model(tmp_path / "out.onnx") == run_model(source)).all()
-    bare = onnx.load(source)
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    del model.metadata_props[:]
-    assert model == bare
-
-
-def test_every_node_says_which_kernel_it_is_in(tmp_path: Path) -> None:
-    model = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "out.onnx")
-    report = graphs.run("default", graphs.load(tmp_path / "small.onnx"))
-    notes = {node.name: notes_of(node) for node in model.graph.node}
-    assert notes["conv"]["graphs.role"] == "main" and notes["relu"]["graphs.role"] == "fused"
-    assert notes["conv"]["graphs.kernel"] == notes["relu"]["graphs.kernel"] == "conv"
-    assert notes["conv"]["graphs.pattern"] == "Conv_Relu"
-    assert notes["sum"] == {"graphs.kernel": "", "graphs.note": "no kernel: folded, merged or dropped before the run"}
-    assert notes["view"] == {"graphs.kernel": "", "graphs.note": "no kernel: a view, which costs nothing"}
-    mains = [note for note in notes.values() if note.get("graphs.role") == "main"]
-    assert len(mains) == len(report.kernels)
-    assert sum(float(note["graphs.seconds"]) for note in mains) == pytest.approx(report.total.serial_seconds)
-    assert sum(int(note["graphs.macs"]) for note in mains) == report.total.macs
-    assert {entry.key for entry in model.metadata_props} >= {"graphs.target", "graphs.seconds"}
-
-
-def test_the_sidecar_says_the_same(tmp_path: Path) -> None:
-    model = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "out.onnx")
-    sidecar = json.loads((tmp_path / "out.onnx.graphs.json").read_text())
-    for node in model.graph.node:
-        note = {f"graphs.{key}": str(value) for key, value in sidecar["nodes"][node.name or node.output[0]].items()}
-        assert note == notes_of(node)
-        assert all(sidecar["outputs"][name] == sidecar["nodes"][node.name or name] for name in node.output)
-
-
-def test_annotating_twice_leaves_one_set_of_notes(tmp_path: Path) -> None:
-    once = annotate(small_model(tmp_path / "small.onnx"), tmp_path / "once.onnx")
-    assert annotate(tmp_path / "once.onnx", tmp_path / "twice.onnx") == once
-
-
-@pytest.mark.parametrize("below", [".", "models"])
-def test_external_weights_are_found_from_the_output(tmp_path: Path, below: str) -> None:
-    folder = tmp_path / below
-    folder.mkdir(exist_ok=True)
-    source = small_model(folder / "small.onnx", external=True)
-    warnings: list[str] = []
-    annotate(source, tmp_path / "out.onnx", View(warn=warnings.append))
-    onnx.checker.check_model(tmp_path / "out.onnx")
-    assert (run_model(tmp_path / "out.onnx") == run_model(source)).all()
-    assert not warnings
-
-
-def test_external_weights_out_of_reach_are_said_to_be(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    warnings: list[str] = []
-    source = small_model(tmp_path / "small.onnx", external=True)
-    annotate(source, tmp_path / "elsewhere" / "out.onnx", View(warn=warnings.append))
-    (warning,) = warnings
-    assert "small.bin" in warning and str(tmp_path) in warning
-    (tmp_path / "elsewhere" / "small.bin").write_bytes((tmp_path / "small.bin").read_bytes())
-    assert run_model(tmp_path / "elsewhere" / "out.onnx").shape == (4,)
-
-
-def test_local_functions_and_branches_are_annotated(tmp_path: Path) -> None:
-    function = helper.make_function(
-        "acme", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"], name="add")],
-        [helper.make_opsetid("", 18)],
-    )  # fmt: skip
-    out = [helper.make_tensor_value_info("t", TensorProto.FLOAT, [4])]
-    branches = {
-        f"{name}_branch": helper.make_graph([helper.make_node(op, ["d"], ["t"], name=op.lower())], name, [], out)
-        for name, op in (("then", "Relu"), ("else", "Neg"))
-    }
-    nodes = [
-        helper.make_node("Twice", ["x"], ["d"], name="call", domain="acme"),
-        helper.make_node("If", ["flag"], ["y"], name="if", **branches),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, [4]),
-        helper.make_tensor_value_info("flag", TensorProto.BOOL, []),
-    ]
-    graph = helper.make_graph(nodes, "f", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])])
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("acme", 1)]
-    onnx.save(helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=9), tmp_path / "f.onnx")
-    model = annotate(tmp_path / "f.onnx", tmp_path / "out.onnx")
-    onnx.checker.check_model(model, full_check=True)
-    add, branch = model.graph.node
-    assert notes_of(add)["graphs.kernel"]
-    inner = branch.attribute[0].g.node[0]
-    assert notes_of(inner) == {"graphs.kernel": notes_of(branch)["graphs.kernel"], "graphs.note": "inside if"}
-
-
-def test_only_a_model_from_an_onnx_file_becomes_one(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(GraphsError, match="only a model read from an ONNX file"):
-        emit("onnx", [report], View(path=tmp_path / "x.onnx"))
-    with pytest.raises(GraphsError, match="one model, not 2"):
-        emit("onnx", [report, report], View(path=tmp_path / "x.onnx"))
-
-
+# -- any format --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_takes_an_empty_graph(name: str, tmp_path: Path) -> None:
     if name != "onnx":

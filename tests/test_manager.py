@@ -1,17 +1,14 @@
-"""Pipelines as text, options by type hint, prerequisites, instrumentation, plugins and reproducers."""
+"""Prerequisites, instrumentation, failures and their reproducers, and files written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from graphs.ir import Graph, parse, print_graph
 from graphs.ir.errors import GraphsError
@@ -21,8 +18,8 @@ from graphs.passes.files import write_atomically
 from graphs.passes.index import BUILTIN_PASSES, NAMED_PIPELINES
 from graphs.passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
 from graphs.passes.manager import PassManager, parse_passes, resolve
-from graphs.passes.options import call_of, instantiate, options_of
-from graphs.passes.pipeline import PassCall, Pipeline, PipelineError, parse_pipeline
+from graphs.passes.options import instantiate
+from graphs.passes.pipeline import PassCall, PipelineError
 from graphs.passes.reproducer import read_reproducer
 from graphs.targets import load_target
 
@@ -33,41 +30,6 @@ TINY = """\
   "graphs.output"(%y) : (tensor<1x8xf32>) -> () loc("y")
 }) {sym_name = "tiny"} : () -> ()
 """
-
-
-class Color(Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-@dataclass(frozen=True)
-class Everything(Pass):
-    """One option of every type. The second sentence is no headline."""
-
-    name = "everything"
-    flag: bool = False
-    number: int = 3
-    ratio: float = 0.5
-    text: str = "target"
-    words: tuple[str, ...] = ()
-    numbers: tuple[int, ...] = (1, 2)
-    mode: Literal["fast", "slow"] = "fast"
-    color: Color = Color.RED
-    limit: int | None = 7
-
-    def run(self, graph: Graph, context: Context) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Needed(Pass):
-    """Option without a default."""
-
-    name = "needed"
-    path: str
-
-    def run(self, graph: Graph, context: Context) -> None:
-        """Do nothing."""
 
 
 def state_pass(
@@ -108,114 +70,7 @@ def context() -> Context:
     return Context(load_target("jetson-orin-agx"))
 
 
-# -- pipeline text ----------------------------------------------------------------------------------------------------
-
-names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]*", fullmatch=True)
-words = st.lists(st.text(), max_size=3).map(tuple)
-calls = st.builds(
-    PassCall, names, st.dictionaries(names, words, max_size=4).map(lambda options: tuple(options.items()))
-)
-
-
-@given(st.lists(calls, max_size=4).map(lambda found: Pipeline(tuple(found))))
-def test_a_pipeline_parses_back_from_what_it_prints(pipeline: Pipeline) -> None:
-    assert parse_pipeline(str(pipeline)) == pipeline
-
-
-@given(st.text(alphabet='ab{}=," \\\n', max_size=12))
-def test_any_text_is_a_pipeline_or_a_clear_error(text: str) -> None:
-    try:
-        pipeline = parse_pipeline(text)
-    except PipelineError as error:
-        assert "column" in str(error) and error.help
-    else:
-        assert parse_pipeline(str(pipeline)) == pipeline
-
-
-@pytest.mark.parametrize(
-    ("text", "printed"),
-    [
-        ("", ""),
-        ("fuse", "fuse"),
-        (" fuse , lower ", "fuse,lower"),
-        ("fuse{}", "fuse"),
-        ("fuse{ rules=none }", "fuse{rules=none}"),
-        ("a{x=1   y=2},b", "a{x=1 y=2},b"),
-        ("a{flag}", "a{flag=true}"),
-        ("a{list=x,y,z}", "a{list=x,y,z}"),
-        ('a{text="with space, and comma"}', 'a{text="with space, and comma"}'),
-        ('a{text="a\\"b\\\\"}', 'a{text="a\\"b\\\\"}'),
-        ("a{empty= other=1}", "a{empty= other=1}"),
-        ('a{empty=""}', 'a{empty=""}'),
-    ],
-)
-def test_spelling(text: str, printed: str) -> None:
-    assert str(parse_pipeline(text)) == printed
-
-
-@pytest.mark.parametrize(
-    ("text", "column"),
-    [("fuse,", 6), (",fuse", 1), ("fuse{", 6), ("fuse}", 5), ("fuse lower", 6), ("fuse{=x}", 6), ('a{x="y}', 5),
-     ("a{x=1 x=2}", 8), ("a{x=1,}", 7)],
-)  # fmt: skip
-def test_errors_point_at_the_character(text: str, column: int) -> None:
-    with pytest.raises(PipelineError, match=f"column {column}:"):
-        parse_pipeline(text)
-
-
-# -- options ----------------------------------------------------------------------------------------------------------
-
-everything = st.builds(
-    Everything, st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.lists(st.text()).map(tuple),
-    st.lists(st.integers()).map(tuple), st.sampled_from(["fast", "slow"]), st.sampled_from(Color),
-    st.none() | st.integers(),
-)  # fmt: skip
-
-
-@given(everything)
-def test_a_pass_with_its_options_parses_back_from_what_it_prints(step: Everything) -> None:
-    (call,) = parse_pipeline(str(call_of(step))).calls
-    assert instantiate(Everything, call) == step
-
-
-def test_options_at_their_default_are_not_printed() -> None:
-    assert str(call_of(Everything())) == "everything"
-    assert str(call_of(Everything(number=4))) == "everything{number=4}"
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("flag=maybe", "expected true or false"),
-        ("number=1.5", "expected a whole number"),
-        ("ratio=fast", "expected a number"),
-        ("text=a,b", "takes one value, 2 were given"),
-        ("text=", "takes one value, none was given"),
-        ("mode=fats", 'did you mean "fast"'),
-        ("color=green", "expected one of red, blue"),
-        ("numbr=1", 'no option "numbr"; did you mean "number"?'),
-    ],
-)
-def test_a_wrong_option_says_what_was_expected(option: str, message: str) -> None:
-    (call,) = parse_pipeline(f"everything{{{option}}}").calls
-    with pytest.raises(PipelineError, match=message.replace("?", r"\?")):
-        instantiate(Everything, call)
-
-
-def test_an_option_without_default_must_be_given() -> None:
-    with pytest.raises(PipelineError, match='needs its option "path"'):
-        instantiate(Needed, PassCall("needed"))
-    assert instantiate(Needed, PassCall("needed", (("path", ("x",)),))) == Needed("x")
-
-
-def test_options_are_described_for_the_listing() -> None:
-    described = {option.name: (option.type, option.default) for option in options_of(Everything)}
-    assert described["numbers"] == ("list of a whole number", "1,2")
-    assert described["mode"] == ("fast|slow", "fast")
-    assert described["limit"] == ("a whole number", "7")
-
-
-# -- which passes there are -------------------------------------------------------------------------------------------
+# -- which passes there are --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BUILTIN_PASSES)
@@ -242,7 +97,7 @@ def test_a_named_pipeline_takes_no_options() -> None:
         parse_passes("default{x=1}")
 
 
-# -- prerequisites ----------------------------------------------------------------------------------------------------
+# -- prerequisites -----------------------------------------------------------------------------------------------------
 
 
 def order(text: str, states: tuple[str, ...] = ()) -> list[str]:
@@ -285,7 +140,7 @@ def test_a_state_that_nothing_provides_is_refused(passes: dict[str, type[Pass]])
         order("e")
 
 
-# -- running ----------------------------------------------------------------------------------------------------------
+# -- running -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("passes")
@@ -322,7 +177,7 @@ def test_instrumentations_nest(context: Context) -> None:
     assert log == ["outer+", "inner+", "inner-", "outer-"]
 
 
-# -- failing ----------------------------------------------------------------------------------------------------------
+# -- failing -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -414,90 +269,7 @@ def test_the_reproducer_is_read_back_only_from_a_reproducer(tmp_path: Path) -> N
         read_reproducer(tmp_path / "none.mlir")
 
 
-# -- plugins ----------------------------------------------------------------------------------------------------------
-
-PLUGIN = '''
-from dataclasses import dataclass
-from graphs import Graph, Kind, Pass, define
-from graphs.passes.base import Context
-
-@define("com.test_manager.{name}", kind=Kind.OPAQUE)
-def unknown(op):
-    """Does {name}."""
-    return []
-
-@dataclass(frozen=True)
-class Greet(Pass):
-    """Greet."""
-    name = "{name}"
-    whom: str = "world"
-
-    def run(self, graph: Graph, context: Context) -> None:
-        graph.attributes["greeted"] = self.whom
-'''
-
-
-@pytest.fixture
-def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_REGISTERED", {})
-    monkeypatch.setattr(plugins, "_LOADED", [])
-
-
-@pytest.mark.usefixtures("no_plugins")
-def test_a_plugin_file_brings_passes_and_operators(tmp_path: Path, context: Context) -> None:
-    from graphs.ir import definition
-
-    path = tmp_path / "my_passes.py"
-    path.write_text(PLUGIN.format(name="greet"))
-    plugins.load_plugin(path)
-    graph = parse(TINY)
-    PassManager(parse_passes("greet{whom=you}")).run(graph, context)
-    assert graph.attributes["greeted"] == "you"
-    entry = definition("com.test_manager.greet")
-    assert entry is not None and entry.doc == "Does greet."
-    with pytest.raises(GraphsError, match="registered already"):
-        plugins.load_plugin(path)
-
-
-@pytest.mark.usefixtures("no_plugins")
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("1 / 0\n", r"bad.py:1: ZeroDivisionError: division by zero"),
-        ("x = 1\ndef f(:\n", r"bad.py:2: SyntaxError"),
-        ("from graphs import Pass\nclass P(Pass):\n    name = 'fuse'\n", 'pass "fuse" is registered already'),
-        ("from graphs import Pass\nclass P(Pass):\n    name = 'p'\n    size: int = 3\n", "is no dataclass"),
-    ],
-)
-def test_a_broken_plugin_says_where(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "bad.py"
-    path.write_text(content)
-    with pytest.raises(GraphsError, match=message):
-        plugins.load_plugin(path)
-
-
-def test_a_missing_plugin_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(GraphsError, match="no such file"):
-        plugins.load_plugin(tmp_path / "none.py")
-
-
-@pytest.mark.usefixtures("no_plugins")
-def test_entry_points_are_loaded_once_and_a_broken_one_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "acme_graphs.py").write_text(PLUGIN.format(name="acme"))
-    info = tmp_path / "acme_graphs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-graphs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[graphs.plugins]\naaa = no_such_module\nacme = acme_graphs\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    (problem,) = plugins.load_entry_points()
-    assert "aaa" in problem and "ModuleNotFoundError" in problem
-    assert plugins.find_pass("acme").__module__ == "acme_graphs"
-    assert plugins.load_entry_points() == []
-
-
-# -- files ------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ from graphs.ir import (
     lowering,
 )
 from graphs.ir.onnx_types import dtype_of, infer_with_onnx, number_of, type_from_proto, type_to_proto
-from graphs.ir.primitives import Unknown
+from graphs.ir.ops.reading import ratio
+from graphs.ir.primitives import Gemm, Unknown
 
 OLDEST_OPSET = 7
 
@@ -258,6 +259,16 @@ def test_symbols_survive(name: str) -> None:
     assert types is not None and types[0] == TensorType(DType.F32, expected.get(name, (batch, 4)))
 
 
+def test_different_symbols_do_not_broadcast_to_one_of_them() -> None:
+    op = _op("onnx.Add", [(Symbol("n"), 1), (Symbol("m"), 4)])
+    assert infer_types(op) == (TensorType(DType.F32, (Symbol("?"), 4)),)
+
+
+def test_unknown_dimensions_do_not_cancel() -> None:
+    assert ratio((Symbol("n"), 6), (Symbol("n"), 2)) == 3
+    assert ratio((Symbol("?"), 6), (Symbol("?"), 2)) == Symbol("?")
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
@@ -348,6 +359,8 @@ def test_an_operation_that_does_not_fit_is_unknown_with_a_reason() -> None:
     assert isinstance(primitive, Unknown)
     assert "no permutation" in primitive.reason
     assert infer_types(op) is None
+    assert infer_types(_op("onnx.Unsqueeze", [(2,)], attributes={"axes": (0, 0)})) is None
+    assert infer_types(_op("onnx.Reshape", [(2,)], constants=[(-5,)])) is None
 
 
 @pytest.mark.parametrize(
@@ -359,6 +372,48 @@ def test_a_data_dependent_result_is_counted_at_its_largest(name: str, shapes: li
     lowered = lowering(op)
     assert not any(isinstance(primitive, Unknown) for primitive in lowered.primitives)
     assert lowered.writes == {0: most}
+
+
+ATTRIBUTES = (
+    "axis",
+    "axes",
+    "kernel_shape",
+    "strides",
+    "pads",
+    "group",
+    "perm",
+    "blocksize",
+    "num_heads",
+    "k",
+    "equation",
+)
+
+operand_types = st.builds(
+    TensorType,
+    st.sampled_from([DType.F32, DType.I64, DType.UI8, DType.STRING]),
+    st.lists(st.sampled_from([0, 1, 2, 3, 2**40, Symbol("n"), Symbol("?")]), max_size=5).map(tuple),
+)
+attribute_values = st.one_of(
+    st.integers(-3, 3), st.lists(st.integers(-3, 3), max_size=4).map(tuple), st.sampled_from(["ab,bc->ac", "x", 0.5])
+)
+
+
+@pytest.mark.parametrize("name", sorted(definitions()))
+@given(
+    types=st.lists(st.one_of(operand_types, st.none()), max_size=7),
+    results=st.lists(operand_types, min_size=1, max_size=3),
+    attributes=st.dictionaries(st.sampled_from(ATTRIBUTES), attribute_values, max_size=4),
+)
+@settings(max_examples=6, deadline=None)
+def test_no_operation_however_wrong_raises(
+    name: str, types: list[TensorType | None], results: list[TensorType], attributes: dict[str, Any]
+) -> None:
+    graph = Graph()
+    operands = [None if t is None else graph.add(INPUT, [], [(f"x{i}", t)]).result for i, t in enumerate(types)]
+    op = graph.add(name, operands, [(f"y{i}", type_) for i, type_ in enumerate(results)], attributes)
+    inferred = infer_types(op)
+    assert inferred is None or len(inferred) == len(results) or len(results) > 1
+    assert isinstance(lowering(op), Lowering)
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -430,6 +485,25 @@ def test_integer_arithmetic(name: str, a: list[Any], b: list[Any], expected: lis
     kind: Any = object if any(isinstance(item, Symbol) for item in (*a, *b)) else "int64"
     result = entry.evaluate(_op(f"onnx.{name}", []), np.array(a, dtype=kind), np.array(b, dtype=kind))
     assert result.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "expected"),
+    [
+        (-1, -(2**63), -1, [4, 3, 2, 1, 0]),
+        (3, 0, -2, [3, 1]),
+        (-2, 2**63 - 1, 1, [3, 4]),
+        (9, 10, 1, []),
+        (-10, -20, -1, [0]),
+    ],
+)
+def test_slices_evaluate_and_infer_alike(start: int, end: int, step: int, expected: list[int]) -> None:
+    op = _op("onnx.Slice", [(5,)], constants=[(start,), (end,), (0,), (step,)], dtypes=[DType.I64])
+    entry = definition("onnx.Slice")
+    assert entry is not None and entry.evaluate is not None
+    bounds = [np.array([number]) for number in (start, end, 0, step)]
+    assert entry.evaluate(op, np.arange(5), *bounds).tolist() == expected
+    assert infer_types(op) == (TensorType(DType.I64, (len(expected),)),)
 
 
 def test_division_by_zero_is_not_folded() -> None:
@@ -547,7 +621,10 @@ def test_pools_have_onnx_shapes(c: dict[str, Any], name: str, ceil: int) -> None
 @quick
 def test_gemm_work(m: int, n: int, k: int, left: bool, right: bool) -> None:
     shapes = [(k, m) if left else (m, k), (n, k) if right else (k, n)]
-    assert _macs(_op("onnx.Gemm", shapes, attributes={"transA": int(left), "transB": int(right)})) == m * n * k
+    op = _op("onnx.Gemm", shapes, attributes={"transA": int(left), "transB": int(right)})
+    assert _macs(op) == m * n * k
+    (gemm,) = lowering(op).primitives
+    assert (gemm.m, gemm.n, gemm.k) == (m, n, k)
 
 
 @st.composite
@@ -573,8 +650,9 @@ def test_matmul_work(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     assert _macs(_op("onnx.MatMul", [a, b])) == result.size * a[-1]
 
 
-def test_a_weight_without_batch_takes_the_batch_into_its_rows() -> None:
-    op = _op("onnx.MatMul", [(8, 197, 768), (768, 3072)], [(8, 197, 3072)])
+@pytest.mark.parametrize("weight", [(768, 3072), (1, 768, 3072)])
+def test_a_factor_without_batch_takes_the_batch_into_its_rows(weight: tuple[int, ...]) -> None:
+    op = _op("onnx.MatMul", [(8, 197, 768), weight], [(8, 197, 3072)])
     (gemm,) = lowering(op).primitives
     assert (gemm.m, gemm.n, gemm.k, gemm.batch) == (8 * 197, 3072, 768, 1)
 
@@ -647,3 +725,29 @@ def test_recurrent_work(
     op = _op(f"onnx.{name}", [data, *weights], [(1,)] * (3 if name == "LSTM" else 2), attributes)
     # At each step each gate multiplies the input and the hidden state.
     assert _macs(op) == directions * seq * batch * gates * hidden * (features + hidden)
+    projection, recurrence = (p for p in lowering(op).primitives[:3] if isinstance(p, Gemm))
+    assert (projection.m, projection.steps) == (seq * batch, 1)
+    assert (recurrence.m, recurrence.steps) == (batch, seq)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("past", [0, 3])
+def test_attention_work(packed: bool, past: int) -> None:
+    batch, heads, kv_heads, tokens, size = 2, 6, 3, 5, 8
+    query, key = (batch, heads, tokens, size), (batch, kv_heads, tokens, size)
+    shapes = [query, key, key]
+    attributes = {}
+    if packed:
+        shapes = [(batch, tokens, heads * size), *[(batch, tokens, kv_heads * size)] * 2]
+        attributes = {"q_num_heads": heads, "kv_num_heads": kv_heads}
+    graph = Graph()
+    caches = [(batch, kv_heads, past, size)] * 2 if past else []
+    made = [
+        graph.add(INPUT, [], [(f"x{index}", TensorType(DType.F32, shape))]).result
+        for index, shape in enumerate([*shapes, *caches])
+    ]
+    operands = [*made[:3], None, *made[3:]]
+    results = [(f"y{index}", TensorType(DType.F32, (1,))) for index in range(3 if past else 1)]
+    op = graph.add("onnx.Attention", operands, results, attributes)
+    # Scores and values: each query meets each key, cached ones included, in each of its heads.
+    assert _macs(op) == 2 * batch * heads * tokens * (past + tokens) * size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 
@@ -205,21 +205,22 @@ def _slice_types(op: Op) -> tuple[Type, ...] | None:
 
 def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
     """ONNX Slice-13: negative bounds count from the end, all are clamped."""
-    if step == 0:
-        raise ValueError("a slice has no step of 0")
     if not isinstance(extent, int):
         open_end = isinstance(end, int) and end >= 2**31 - 1
         whole = start == 0 and step == 1 and (open_end or (end == extent and end != UNKNOWN_DIM))
         return extent if whole else UNKNOWN_DIM
     if not isinstance(start, int) or not isinstance(end, int):
         return UNKNOWN_DIM
-    return len(range(*slice(start, end, step).indices(extent))) if step > 0 else _backwards(extent, start, end, step)
+    return len(_kept_indices(extent, start, end, step))
 
 
-def _backwards(extent: int, start: int, end: int, step: int) -> int:
-    first = min(extent - 1, start + extent if start < 0 else start)
-    last = max(-1, end + extent if end < 0 else end)
-    return max(0, ceil((last - first) / step))
+def _kept_indices(extent: int, start: int, end: int, step: int) -> range:
+    """ONNX Slice-13. Unlike Python it clamps a start below 0 to the first element when counting down."""
+    if step == 0:
+        raise ValueError("a slice has no step of 0")
+    lowest, highest = (0, extent) if step > 0 else (-1, extent - 1)
+    first = min(max(start + extent if start < 0 else start, 0), highest)
+    return range(first, min(max(end + extent if end < 0 else end, lowest), highest), step)
 
 
 def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
@@ -231,13 +232,10 @@ def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
         axes, steps = list(integers(op, "axes", range(len(starts)))), None
     if starts is None or ends is None:
         return None
-    cut = [slice(None)] * x.ndim
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis, step = normal_axis(axes[i] if axes else i, x.ndim), steps[i] if steps else 1
-        # Counting down, an end that is clamped before the first element has no number in Python: None.
-        before_first = step < 0 and end + (x.shape[axis] if end < 0 else 0) < 0
-        cut[axis] = slice(start, None if before_first else end, step)
-    return x[tuple(cut)]
+        x = np.take(x, _kept_indices(x.shape[axis], start, end, step), axis=axis)
+    return x
 
 
 @define("onnx.Slice", kind=Kind.LAYOUT, infer=_slice_types, evaluate=_evaluate_slice)

@@ -130,6 +130,8 @@ def _unsqueeze_types(op: Op) -> tuple[Type, ...] | None:
         return None
     rank = len(x[1]) + len(axes)
     added, old = normal_axes(axes, rank), iter(x[1])
+    if len(added) < len(axes):
+        raise ValueError(f"axes {axes} name one twice")
     return with_shape(op, tuple(1 if i in added else next(old) for i in range(rank)))
 
 

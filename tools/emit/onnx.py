@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,27 +99,54 @@ def _loaded(source: Path) -> ModelProto:
 
 def _annotations(report: Report) -> dict[int, dict[str, str | int | float]]:
     """What became of each node of the file, by its index there."""
-    notes: dict[int, dict[str, str | int | float]] = {}
     named = zip(labels(report.kernels), report.kernels, strict=True)
     made = {kernel.results: (label, kernel) for label, kernel in named}
+    parts: dict[int, list[_Part]] = {}
     for op in report.graph.body:
         found = made.get(tuple(value.name for value in op.results))
-        for inner in kernel_ops(op):
-            for origin in inner.loc.origins:
-                if origin.index is None:
-                    continue
-                if found is None:
-                    notes.setdefault(origin.index, {"kernel": "", "note": _VIEW})
-                else:
-                    role = "main" if origin.name == found[1].name else "fused"
-                    notes[origin.index] = {"kernel": found[0], "role": role, **_figures(found[1])}
-    return notes
+        for origin in dict.fromkeys(origin for inner in kernel_ops(op) for origin in inner.loc.origins):
+            if origin.index is not None:
+                known = parts.setdefault(origin.index, [])
+                known += [_Part(*found, main=origin.name == found[1].name)] if found else []
+    return {index: _note(found) for index, found in parts.items()}
 
 
-def _figures(kernel: KernelReport) -> dict[str, str | int | float]:
-    known: dict[str, str | int | float | None] = {
-        "pattern": kernel.pattern,
-        "kind": kernel.kind,
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """That a node is part of a kernel, and whether it is the one that the kernel is named after."""
+
+    label: str
+    kernel: KernelReport
+    main: bool
+
+
+def _note(parts: Sequence[_Part]) -> dict[str, str | int | float]:
+    """A node's annotation. One that became several kernels stands for those named after it, whose figures add up."""
+    if not parts:
+        return {"kernel": "", "note": _VIEW}
+    mains = [part for part in parts if part.main]
+    chosen = mains or parts[:1]
+    note: dict[str, str | int | float] = {
+        "kernel": " + ".join(dict.fromkeys(part.label for part in chosen)),
+        "role": "main" if mains else "fused",
+        "pattern": " + ".join(part.kernel.pattern for part in chosen),
+    }
+    for part in chosen:
+        for key, figure in _figures(part.kernel).items():
+            note[key] = note[key] + figure if key in note else figure  # type: ignore[operator]  # numbers both
+    largest = max((part.kernel for part in chosen), key=lambda kernel: kernel.seconds or 0.0)
+    unknown = [f"{op.operator}: {op.reason}" for part in chosen for op in part.kernel.unknown]
+    words = {
+        "kind": largest.kind,
+        "bound": largest.bound,
+        "confidence": largest.confidence,
+        "unknown": "; ".join(unknown),
+    }
+    return note | {key: word for key, word in words.items() if word}
+
+
+def _figures(kernel: KernelReport) -> dict[str, int | float]:
+    known = {
         "macs": kernel.macs,
         "flops": kernel.flops,
         "bytes": kernel.bytes,
@@ -126,9 +154,6 @@ def _figures(kernel: KernelReport) -> dict[str, str | int | float]:
         "seconds_low": kernel.seconds_low,
         "seconds_high": kernel.seconds_high,
         "joules": kernel.joules,
-        "bound": kernel.bound or None,
-        "confidence": kernel.confidence or None,
-        "unknown": "; ".join(f"{op.operator}: {op.reason}" for op in kernel.unknown) or None,
     }
     return {key: value for key, value in known.items() if value is not None}
 

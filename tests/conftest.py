@@ -1,0 +1,65 @@
+"""Running graphs-opt the way a user does, for every test of the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from graphs.tools import opt
+
+TINY = """\
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<?x8xf32, ["n"]> loc("x")
+  %y = "onnx.Relu"(%x) : (tensor<?x8xf32, ["n"]>) -> tensor<?x8xf32, ["n"]> loc("relu_1")
+  "graphs.output"(%y) : (tensor<?x8xf32, ["n"]>) -> () loc("y")
+}) {sym_name = "tiny"} : () -> ()
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run graphs-opt in this process and return what it said."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def call(*arguments: str | Path) -> Outcome:
+        with pytest.raises(SystemExit) as stopped:
+            opt.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Outcome(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """Start graphs-opt as a process of its own."""
+    return _start
+
+
+def _start(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
+    program = "import sys; from graphs.tools.opt import main; main()"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]  # passed through
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.mlir"
+    path.write_text(TINY)
+    return path
