@@ -207,14 +207,14 @@ class Graph:
         """Return every (operation, operand index) that reads ``value``."""
         return [
             (user, cast(int, index))  # networkx's stubs take every edge key for a string
-            for user, edges in self._nx.succ[value.op].items()
-            for index, edge in edges.items()
+            for user in self._nx.successors(value.op)
+            for index, edge in self._nx.get_edge_data(value.op, user).items()
             if edge["value"] is value
         ]
 
     def users(self, op: Op) -> list[Op]:
         """Return the operations that read any result of ``op``, each once."""
-        return list(self._nx.succ[op])
+        return list(self._nx.successors(op))
 
     def cached(self, analysis: Callable[[Graph], T]) -> T:
         """Return ``analysis(self)``, computed at most once for each revision of the graph."""
@@ -291,7 +291,7 @@ class Graph:
         Raises:
             ValueError: some operation still reads one of its results.
         """
-        if self._nx.succ[op]:
+        if self._nx.out_degree(op):
             raise ValueError(f"{op.label} cannot be erased: {self.users(op)[0].label} reads it")
         self._nx.remove_node(op)
         for value in op.results:

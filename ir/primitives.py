@@ -34,8 +34,30 @@ __all__ = [
 ]
 
 
+class _Counted:
+    """What a primitive counts unless it says otherwise: nothing, under its own name."""
+
+    __slots__ = ()
+    tag: ClassVar[str]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return 0
+
+    @property
+    def ops(self) -> int:
+        """Arithmetic operations that are no multiply-accumulates."""
+        return 0
+
+    @property
+    def work_class(self) -> str:
+        """The class of kernels under which efficiencies are known."""
+        return self.tag
+
+
 @dataclass(frozen=True, slots=True)
-class Gemm:
+class Gemm(_Counted):
     """``batch`` products of an m×k by a k×n matrix; ``weight`` says that one factor is a constant.
 
     ``steps`` such products depend on one another (a recurrence): their work adds up and they cannot run side by side.
@@ -55,16 +77,12 @@ class Gemm:
         return self.m * self.n * self.k * self.batch * self.steps
 
     @property
-    def ops(self) -> int:
-        return 0
-
-    @property
     def work_class(self) -> str:
         return "recurrent" if self.steps > 1 else "gemm"
 
 
 @dataclass(frozen=True, slots=True)
-class Conv:
+class Conv(_Counted):
     """A convolution, ``transposed`` or not: sizes as in ONNX Conv-22, spatial sizes without the batch and channels."""
 
     tag: ClassVar[str] = "conv"
@@ -95,10 +113,6 @@ class Conv:
         )
 
     @property
-    def ops(self) -> int:
-        return 0
-
-    @property
     def work_class(self) -> str:
         if self.groups == 1:
             return "conv"
@@ -106,7 +120,7 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True)
-class Elementwise:
+class Elementwise(_Counted):
     """``function`` of each of ``elements`` results, ``per_element`` arithmetic operations each."""
 
     tag: ClassVar[str] = "elementwise"
@@ -116,20 +130,12 @@ class Elementwise:
     per_element: int = 1
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return self.elements * self.per_element
 
-    @property
-    def work_class(self) -> str:
-        return "elementwise"
-
 
 @dataclass(frozen=True, slots=True)
-class Reduction:
+class Reduction(_Counted):
     """``elements`` reduced to ``results`` by ``function``, ``per_element`` operations for each element."""
 
     tag: ClassVar[str] = "reduction"
@@ -140,20 +146,12 @@ class Reduction:
     per_element: int = 1
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return self.elements * self.per_element
 
-    @property
-    def work_class(self) -> str:
-        return "reduction"
-
 
 @dataclass(frozen=True, slots=True)
-class Softmax:
+class Softmax(_Counted):
     """Softmax over ``rows`` rows of ``columns``: maximum, subtract, exp, sum, divide."""
 
     tag: ClassVar[str] = "softmax"
@@ -162,20 +160,12 @@ class Softmax:
     dtype: DType
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return 5 * self.rows * self.columns
 
-    @property
-    def work_class(self) -> str:
-        return "softmax"
-
 
 @dataclass(frozen=True, slots=True)
-class Normalization:
+class Normalization(_Counted):
     """``groups`` groups of ``size`` elements, each brought to its statistics: ``per_element`` operations.
 
     Layer, instance and group normalisation take 7 (mean; difference, square, sum; scale by the deviation; gain; bias),
@@ -189,41 +179,21 @@ class Normalization:
     per_element: int = 7
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return self.groups * self.size * self.per_element
 
-    @property
-    def work_class(self) -> str:
-        return "normalization"
-
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(_Counted):
     """``elements`` moved without arithmetic: transpose, concat, slice, pad, broadcast."""
 
     tag: ClassVar[str] = "copy"
     elements: int
     dtype: DType
 
-    @property
-    def macs(self) -> int:
-        return 0
-
-    @property
-    def ops(self) -> int:
-        return 0
-
-    @property
-    def work_class(self) -> str:
-        return "copy"
-
 
 @dataclass(frozen=True, slots=True)
-class Gather:
+class Gather(_Counted):
     """``rows`` pieces of ``row_elements`` contiguous elements each, fetched or scattered by index."""
 
     tag: ClassVar[str] = "gather"
@@ -231,21 +201,9 @@ class Gather:
     row_elements: int
     dtype: DType
 
-    @property
-    def macs(self) -> int:
-        return 0
-
-    @property
-    def ops(self) -> int:
-        return 0
-
-    @property
-    def work_class(self) -> str:
-        return "gather"
-
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(_Counted):
     """``results`` results, each made from a window of ``window`` elements: pooling, interpolation."""
 
     tag: ClassVar[str] = "window"
@@ -255,20 +213,12 @@ class Window:
     dtype: DType
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return self.results * self.window
 
-    @property
-    def work_class(self) -> str:
-        return "window"
-
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(_Counted):
     """A pass over ``elements`` whose steps depend on one another: cumulative sums, sorting, suppression."""
 
     tag: ClassVar[str] = "scan"
@@ -278,37 +228,17 @@ class Scan:
     per_element: int = 1
 
     @property
-    def macs(self) -> int:
-        return 0
-
-    @property
     def ops(self) -> int:
         return self.elements * self.per_element
 
-    @property
-    def work_class(self) -> str:
-        return "scan"
-
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(_Counted):
     """Work that the tool cannot count, and why. It contributes no number, and every total that it touches says so."""
 
     tag: ClassVar[str] = "unknown"
     reason: str
     dtype: DType = DType.UNKNOWN
-
-    @property
-    def macs(self) -> int:
-        return 0
-
-    @property
-    def ops(self) -> int:
-        return 0
-
-    @property
-    def work_class(self) -> str:
-        return "unknown"
 
 
 Primitive = Gemm | Conv | Elementwise | Reduction | Softmax | Normalization | Copy | Gather | Window | Scan | Unknown

@@ -11,19 +11,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from .attributes import Attribute, Dense
 from .codec import encode
 from .graph import Graph, Op, Value
 from .location import Location, Origin
-from .types import OptionalType, SequenceType, TensorType, UnknownType
+from .quoting import quote
+from .types import DType, OptionalType, SequenceType, TensorType, UnknownType
 
-__all__ = ["print_attribute", "print_graph"]
+__all__ = ["NON_FINITE", "RESERVED_KEY", "UNIQUE_SUFFIX", "escape_key", "print_attribute", "print_graph"]
+
+UNIQUE_SUFFIX = re.compile(r"\$[0-9]+\Z")
+"""What an identifier has after its value's name where an enclosing region has one of that name: MLIR lets none be
+defined again inside, and a kernel's region has inputs called like what the kernel reads."""
+
+RESERVED_KEY = re.compile(r"sym_name|operandSegmentSizes|graphs\..*", re.DOTALL)
+"""Attribute names that the text form uses itself; a source's own attribute of such a name is printed escaped."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$.-][A-Za-z0-9_$.-]*|[0-9]+")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_$.]*")
@@ -37,17 +44,27 @@ def print_graph(graph: Graph, locations: bool = True) -> str:
 
 def _graph_lines(graph: Graph, indent: str, locations: bool) -> Iterator[str]:
     yield f'{indent}"graphs.graph"() ({{'
-    yield from _region_lines(graph, indent + "  ", locations)
-    yield f"{indent}}}) {print_attribute({'sym_name': graph.name, **graph.attributes})} : () -> ()"
+    yield from _region_lines(graph, indent + "  ", locations, ())
+    yield f"{indent}}}) {print_attribute(_header(graph))} : () -> ()"
 
 
-def _region_lines(graph: Graph, indent: str, locations: bool) -> Iterator[str]:
-    names = _identifiers(graph)
+def _header(graph: Graph) -> dict[str, Attribute]:
+    return {"sym_name": graph.name, **{escape_key(key): value for key, value in graph.attributes.items()}}
+
+
+def escape_key(key: str) -> str:
+    """Return the name under which an attribute of the source is printed."""
+    return f"graphs.source.{key}" if RESERVED_KEY.fullmatch(key) else key
+
+
+def _region_lines(graph: Graph, indent: str, locations: bool, outer: tuple[Set[str], ...]) -> Iterator[str]:
+    names = _identifiers(graph, outer)
+    visible = (*outer, frozenset(names.values())) if any(op.regions for op in graph.ops) else outer
     for op in graph.ops:
-        yield from _op_lines(op, names, indent, locations)
+        yield from _op_lines(op, names, indent, locations, visible)
 
 
-def _identifiers(graph: Graph) -> dict[Value, str]:
+def _identifiers(graph: Graph, outer: tuple[Set[str], ...]) -> dict[Value, str]:
     names: dict[Value, str] = {}
     taken: set[str] = set()
     for value in graph.values():
@@ -55,18 +72,20 @@ def _identifiers(graph: Graph) -> dict[Value, str]:
         if not _IDENTIFIER.fullmatch(name):
             name = "_" + re.sub(r"[^A-Za-z0-9_$.-]", "_", name)
         identifier, suffix = name, 0
-        while identifier in taken:
+        while identifier in taken or any(identifier in scope for scope in outer):
             suffix += 1
-            identifier = f"{name}_{suffix}" if not name.isdigit() else f"_{name}_{suffix}"
+            identifier = f"{'_' if name.isdigit() else ''}{name}${suffix}"
         taken.add(identifier)
         names[value] = identifier
     return names
 
 
-def _op_lines(op: Op, names: Mapping[Value, str], indent: str, locations: bool) -> Iterator[str]:
+def _op_lines(
+    op: Op, names: Mapping[Value, str], indent: str, locations: bool, visible: tuple[Set[str], ...]
+) -> Iterator[str]:
     results = ", ".join(f"%{names[value]}" for value in op.results)
     operands = ", ".join(f"%{names[value]}" for value in op.inputs)
-    head = f'{indent}{results}{" = " if results else ""}"{op.name}"({operands})'
+    head = f"{indent}{results}{' = ' if results else ''}{quote(op.name)}({operands})"
     tail = f"{_attribute_dictionary(op, names)} : {_signature(op)}"
     if locations and op.loc.origins:
         tail += f" loc({_location(op.loc)})"
@@ -77,18 +96,18 @@ def _op_lines(op: Op, names: Mapping[Value, str], indent: str, locations: bool) 
     for number, region in enumerate(op.regions):
         if number:
             yield f"{indent}}}, {{"
-        yield from _region_lines(region, indent + "  ", locations)
+        yield from _region_lines(region, indent + "  ", locations, visible)
     yield f"{indent}}}){tail}"
 
 
 def _attribute_dictionary(op: Op, names: Mapping[Value, str]) -> str:
-    attributes: dict[str, Attribute] = dict(op.attributes)
+    attributes: dict[str, Attribute] = {escape_key(key): value for key, value in op.attributes.items()}
     if any(value is None for value in op.operands):
         attributes["operandSegmentSizes"] = tuple(int(value is not None) for value in op.operands)
-    if any(names[value] != value.name for value in op.results):
+    if any(UNIQUE_SUFFIX.sub("", names[value]) != value.name for value in op.results):
         attributes["graphs.names"] = tuple(value.name for value in op.results)
     if op.regions:
-        attributes["graphs.regions"] = tuple({"sym_name": region.name, **region.attributes} for region in op.regions)
+        attributes["graphs.regions"] = tuple(_header(region) for region in op.regions)
     for fact in op.facts:
         attributes[f"graphs.{fact.key}"] = encode(fact)
     return f" {print_attribute(attributes)}" if attributes else ""
@@ -107,10 +126,10 @@ def _location(loc: Location) -> str:
 
 
 def _origin(origin: Origin) -> str:
-    text = _quote(origin.name)
+    text = quote(origin.name)
     if origin.index is not None:
         text += f'("op":{origin.index}:0)'
-    return f"fused<{_quote(origin.module)}>[{text}]" if origin.module else text
+    return f"fused<{quote(origin.module)}>[{text}]" if origin.module else text
 
 
 def print_attribute(value: Attribute) -> str:
@@ -119,11 +138,11 @@ def print_attribute(value: Attribute) -> str:
         case bool():
             return "true" if value else "false"
         case int():
-            return str(value) if -(1 << 63) <= value < 1 << 63 else f"{value} : i128"
+            return str(value) if -(1 << 63) <= value < 1 << 63 else f"{value} : i{value.bit_length() // 64 * 64 + 64}"
         case float():
             return _float(value)
         case str():
-            return _quote(value)
+            return quote(value)
         case bytes():
             return f'#graphs.bytes<"{value.hex()}">'
         case Dense():
@@ -138,7 +157,7 @@ def print_attribute(value: Attribute) -> str:
 
 
 def _key(key: str) -> str:
-    return key if _KEY.fullmatch(key) else _quote(key)
+    return key if _KEY.fullmatch(key) else quote(key)
 
 
 def _float(value: float) -> str:
@@ -150,36 +169,35 @@ def _float(value: float) -> str:
     return text
 
 
-def _quote(text: str) -> str:
-    """MLIR strings escape quotes, backslashes and control characters as two hex digits."""
-    if text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return '"' + "".join(_escape(character) for character in text) + '"'
-
-
-def _escape(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    if character.isprintable():
-        return character
-    return "".join(f"\\{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-
-
 def _dense(dense: Dense) -> str:
     if not dense.values:
         return ""
-    integers = dense.type.dtype.is_integer
-    items = [_element(item, integers) for item in dense.values]
+    items = [_element(item, dense.type.dtype) for item in dense.values]
     for extent in reversed(dense.type.dims):
         items = [f"[{', '.join(items[i : i + extent])}]" for i in range(0, len(items), extent)]
     return items[0]
 
 
-def _element(item: bool | int | float | str, integers: bool) -> str:
+def _element(item: bool | int | float | str, dtype: DType) -> str:
     if isinstance(item, str):
-        return json.dumps(item)
-    if isinstance(item, bool):
+        return quote(item)
+    if dtype is DType.BOOL:
         return "true" if item else "false"
-    if isinstance(item, float) and not integers:
-        return f"0x{struct.pack('>d', item).hex().upper()}" if not math.isfinite(item) else _float(item)
-    return str(item)
+    if dtype.is_integer:
+        return str(int(item))
+    if math.isfinite(item):
+        return _float(float(item))
+    return "0x" + NON_FINITE.get(dtype, NON_FINITE[DType.F64])[_which(item)]
+
+
+def _which(item: float) -> int:
+    return 2 if math.isnan(item) else int(item < 0)
+
+
+NON_FINITE = {
+    DType.F64: ("7FF0000000000000", "FFF0000000000000", "7FF8000000000000"),
+    DType.F32: ("7F800000", "FF800000", "7FC00000"),
+    DType.F16: ("7C00", "FC00", "7E00"),
+    DType.BF16: ("7F80", "FF80", "7FC0"),
+}
+"""Infinity, minus infinity and not-a-number in the bits of an element type, as MLIR wants them in a dense constant."""

@@ -11,6 +11,8 @@ from enum import Enum
 from math import prod
 from typing import TypeGuard
 
+from .quoting import quote
+
 __all__ = ["DType", "Dim", "OptionalType", "SequenceType", "Shape", "Symbol", "TensorType", "Type", "UnknownType"]
 
 
@@ -83,7 +85,12 @@ Shape = tuple[Dim, ...]
 
 
 def _static(shape: Shape | None) -> TypeGuard[tuple[int, ...]]:
-    return shape is not None and all(isinstance(dim, int) for dim in shape)
+    if shape is None:
+        return False
+    for dim in shape:  # noqa: SIM110  # twice as fast as all(), and asked hundreds of times per operation
+        if not isinstance(dim, int):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,7 @@ class TensorType:
         if self.shape is None:
             return f"tensor<*x{self.dtype.mlir}>"
         dims = "".join(f"{dim}x" if isinstance(dim, int) else "?x" for dim in self.shape)
-        symbols = ", ".join(f'"{dim.name}"' for dim in self.shape if isinstance(dim, Symbol))
+        symbols = ", ".join(quote(dim.name) for dim in self.shape if isinstance(dim, Symbol))
         return f"tensor<{dims}{self.dtype.mlir}{f', [{symbols}]' if symbols else ''}>"
 
 

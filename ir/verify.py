@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import GraphsError
-from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op
+from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
 
 __all__ = ["VerificationError", "verify"]
 
@@ -53,6 +53,7 @@ def _verify_names(graph: Graph) -> None:
 def _verify_edges(graph: Graph) -> None:
     """Every edge is an operand, and there are as many of the one as of the other."""
     edges = 0
+    value: Value | None
     for producer, op, index, value in graph.nx.in_edges(keys=True, data="value"):
         edges += 1
         operand = op.operands[index] if index < len(op.operands) else None

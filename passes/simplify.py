@@ -27,8 +27,11 @@ def fold_constants(graph: Graph) -> int:
 
 
 def _foldable(op: Op) -> bool:
-    static = all(isinstance(value.type, TensorType) and value.type.static for value in op.results)
-    return static and all(value.is_constant for value in op.inputs) and kind_of(op) is not Kind.OPAQUE
+    return (
+        all(value.is_constant for value in op.inputs)
+        and all(isinstance(value.type, TensorType) and value.type.static for value in op.results)
+        and kind_of(op) is not Kind.OPAQUE
+    )
 
 
 def drop_no_ops(graph: Graph, names: Iterable[str]) -> int:

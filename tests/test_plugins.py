@@ -11,6 +11,7 @@ from graphs.ir.errors import GraphsError
 from graphs.passes import plugins
 from graphs.passes.base import Context
 from graphs.passes.manager import PassManager, parse_passes
+from graphs.targets import load_target
 
 TINY = """\
 "graphs.graph"() ({
@@ -49,14 +50,14 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_plugins")
-def test_a_plugin_file_brings_passes_and_operators(tmp_path: Path, context: Context) -> None:
+def test_a_plugin_file_brings_passes_and_operators(tmp_path: Path) -> None:
     from graphs.ir import definition
 
     path = tmp_path / "my_passes.py"
     path.write_text(PLUGIN.format(name="greet"))
     plugins.load_plugin(path)
     graph = parse(TINY)
-    PassManager(parse_passes("greet{whom=you}")).run(graph, context)
+    PassManager(parse_passes("greet{whom=you}")).run(graph, Context(load_target("jetson-orin-agx")))
     assert graph.attributes["greeted"] == "you"
     entry = definition("com.test_manager.greet")
     assert entry is not None and entry.doc == "Does greet."
