@@ -32,6 +32,7 @@ from ..ir import (
 )
 from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
+from .onnx_file import DamagedFileError, read_structure
 from .registry import Frontend, FrontendError, register
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def _parse(path: Path) -> ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
-        model: ModelProto = onnx.load_model(str(path), load_external_data=False, format="protobuf")
-    except DecodeError:
+        model: ModelProto = onnx.ModelProto.FromString(read_structure(path))
+    except (DecodeError, DamagedFileError, RecursionError):
         raise FrontendError(
             f"{path}: not a readable ONNX model: the protobuf is truncated or damaged", help="fetch or export it again"
         ) from None

@@ -6,13 +6,14 @@ value, all printable and parseable (:mod:`graphs.ir.printer`, :mod:`graphs.ir.pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .types import DType, TensorType, Type
 
-__all__ = ["FLOAT_FOLD_LIMIT", "FOLD_LIMIT", "Attribute", "Dense"]
+__all__ = ["FLOAT_FOLD_LIMIT", "FOLD_LIMIT", "Attribute", "Dense", "same_attribute"]
 
 FOLD_LIMIT = 4096
 """Elements up to which an integer constant keeps its values: shapes, axes, repeats and index tables are below it."""
@@ -35,3 +36,18 @@ class Dense:
 
 
 Attribute = bool | int | float | str | bytes | Type | Dense | tuple["Attribute", ...] | Mapping[str, "Attribute"]
+
+
+def same_attribute(mine: Attribute, theirs: Attribute) -> bool:
+    """Whether two attributes are of one kind and value; unlike ``==``, ``1`` is not ``1.0`` and NaN is NaN."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return mine.keys() == theirs.keys() and all(same_attribute(item, theirs[key]) for key, item in mine.items())
+    if type(mine) is not type(theirs):
+        return False
+    if isinstance(mine, tuple) and isinstance(theirs, tuple):
+        return len(mine) == len(theirs) and all(map(same_attribute, mine, theirs))
+    if isinstance(mine, Dense) and isinstance(theirs, Dense):
+        return mine.type == theirs.type and same_attribute(mine.values, theirs.values)
+    if isinstance(mine, float) and isinstance(theirs, float) and math.isnan(mine):
+        return math.isnan(theirs)
+    return mine == theirs

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, TypeVar
 
+from .attributes import same_attribute
+from .codec import encode
+
 __all__ = ["Fact", "FactMap", "fact_type", "fact_types"]
 
 F = TypeVar("F", bound="Fact")
@@ -83,9 +86,16 @@ class FactMap:
         return len(self._facts)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FactMap) and self._facts == other._facts
+        if not isinstance(other, FactMap) or self._facts.keys() != other._facts.keys():
+            return False
+        return all(fact == other._facts[kind] or _same(fact, other._facts[kind]) for kind, fact in self._facts.items())
 
     __hash__ = None  # type: ignore[assignment]  # mutable, compares by value
 
     def __repr__(self) -> str:
         return f"FactMap({list(self)!r})"
+
+
+def _same(mine: Fact, theirs: Fact) -> bool:
+    """Whether two facts of one type are written alike: NaN is NaN then."""
+    return same_attribute(encode(mine), encode(theirs))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import networkx as nx
 
-from .attributes import Attribute, Dense
+from .attributes import Attribute, Dense, same_attribute
 from .facts import FactMap
 from .location import UNKNOWN_LOCATION, Location
 from .types import TensorType, Type
@@ -29,6 +29,9 @@ OUTPUT = "graphs.output"
 CONSTANT = "graphs.constant"
 
 T = TypeVar("T")
+
+_LAST = 1 << 62
+"""Ends an operation's place in the order: what is put before it takes its place, then its own number, and so on."""
 
 
 class CycleError(ValueError):
@@ -52,13 +55,13 @@ class Value:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the value is a weight or another constant."""
-        return self.op.name == CONSTANT
+        """Whether the value is a weight or another constant; inside a kernel, whether the input stands for one."""
+        return self.op.name == CONSTANT or self.op.attributes.get("constant") is True
 
     @property
     def constant(self) -> Dense | None:
         """The value's elements where it is a constant small enough to be kept, else ``None``."""
-        value = self.op.attributes.get("value") if self.op.name == CONSTANT else None
+        value = self.op.attributes.get("value") if self.is_constant else None
         return value if isinstance(value, Dense) else None
 
     @property
@@ -86,7 +89,7 @@ class Op:
         attributes: Mapping[str, Attribute],
         regions: tuple[Graph, ...],
         loc: Location,
-        order: tuple[int, int],
+        order: tuple[int, ...],
     ) -> None:
         self.name = name
         self.operands = operands
@@ -252,13 +255,19 @@ class Graph:
 
         ``results`` gives each result's name and type; a name that is taken gets a numeric suffix. ``before`` places the
         operation in front of another one wherever the data flow leaves a choice.
+
+        Raises:
+            ValueError: an operand is no value of this graph.
         """
+        self._require(operands)
         self._serial += 1
-        order = (before.order[0] if before else self._serial, self._serial - (1 << 62) if before else 0)
+        order = (*(before.order[:-1] if before else ()), self._serial, _LAST)
         op = Op(name, (), attributes or {}, tuple(regions), loc, order)
         self._nx.add_node(op)
-        op.results = tuple(Value(self._fresh(wanted), type, op, i) for i, (wanted, type) in enumerate(results))
-        self._values.update((value.name, value) for value in op.results)
+        op.results = tuple(Value("", type, op, index) for index, (_, type) in enumerate(results))
+        for value, (wanted, _) in zip(op.results, results, strict=True):
+            value.name = self._fresh(wanted)
+            self._values[value.name] = value
         op.operands = tuple(operands)
         for index, value in enumerate(op.operands):
             if value is not None:
@@ -267,7 +276,15 @@ class Graph:
         return op
 
     def set_operand(self, op: Op, index: int, value: Value | None) -> None:
-        """Make operand ``index`` of ``op`` read ``value``."""
+        """Make operand ``index`` of ``op`` read ``value``.
+
+        Raises:
+            IndexError: the operation has no such operand.
+            ValueError: ``value`` is no value of this graph.
+        """
+        if not 0 <= index < len(op.operands):
+            raise IndexError(f"{op.label} has {len(op.operands)} operands, none is number {index}")
+        self._require((value,))
         old = op.operands[index]
         if old is not None:
             self._nx.remove_edge(old.op, op, key=index)
@@ -331,7 +348,7 @@ class Graph:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
-        if (self.name, self.attributes, len(self)) != (other.name, other.attributes, len(other)):
+        if (self.name, len(self)) != (other.name, len(other)) or not same_attribute(self.attributes, other.attributes):
             return False
         image: dict[Value | None, Value | None] = {None: None}
         for mine, theirs in zip(self.ops, other.ops, strict=True):
@@ -347,6 +364,11 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self)} ops>"
+
+    def _require(self, values: Sequence[Value | None]) -> None:
+        for value in values:
+            if value is not None and value.op not in self._nx:
+                raise ValueError(f"{value.name!r} is no value of graph {self.name!r}")
 
     def _fresh(self, wanted: str) -> str:
         if wanted not in self._values:
@@ -368,7 +390,7 @@ def _same_op(mine: Op, theirs: Op, image: dict[Value | None, Value | None]) -> b
         and len(mine.operands) == len(theirs.operands)
         and all(image[a] is b for a, b in zip(mine.operands, theirs.operands, strict=True))
         and [(v.name, v.type) for v in mine.results] == [(v.name, v.type) for v in theirs.results]
-        and mine.attributes == theirs.attributes
+        and same_attribute(mine.attributes, theirs.attributes)
         and mine.loc == theirs.loc
         and mine.facts == theirs.facts
         and mine.regions == theirs.regions

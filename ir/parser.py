@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
 
 from .attributes import Attribute, Dense
 from .codec import decode
-from .errors import GraphsError
 from .facts import fact_types
 from .graph import Graph, Op, Value
+from .lexer import DIGIT_LIMIT, Lexer, ParseError
 from .location import UNKNOWN_LOCATION, Location, Origin
-from .types import Dim, DType, OptionalType, SequenceType, Symbol, TensorType, Type, UnknownType
+from .printer import RESERVED_KEY, UNIQUE_SUFFIX
+from .types import DType, OptionalType, SequenceType, Symbol, TensorType, Type, UnknownType
 
 __all__ = ["ParseError", "parse", "parse_all"]
 
-T = TypeVar("T")
-
-_TOKEN = re.compile(
-    r"""(?P<space>(?:\s+|//[^\n]*)+)
-      | (?P<string>"(?:[^"\\\n]|\\.)*")
-      | (?P<value>%(?:[A-Za-z_$.-][A-Za-z0-9_$.-]*|[0-9]+))
-      | (?P<opaque>[\#!][A-Za-z_][A-Za-z0-9_.]*)
-      | (?P<arrow>->)
-      | (?P<dims>(?:[0-9]+|\?|\*)x(?:(?:[0-9]+|\?)x)*(?=[A-Za-z!]))
-      | (?P<number>-?(?:0x[0-9A-Fa-f]+|[0-9]+(?:\.[0-9]*(?:[eE][-+]?[0-9]+)?)?))
-      | (?P<word>[A-Za-z_][A-Za-z0-9_$.]*)
-      | (?P<mark>[()\[\]{}<>=,:])""",
-    re.VERBOSE,
-)
-_ESCAPE = re.compile(rb'\\([0-9A-Fa-f]{2}|["\\nt])')
 _DTYPES = {dtype.mlir: dtype for dtype in DType}
-_RESERVED = ("operandSegmentSizes", "graphs.names", "graphs.regions")
-_NESTING_LIMIT = 250
-
-
-class ParseError(GraphsError, ValueError):
-    """The text is not IR; ``line`` and ``column`` (from 1) say where."""
-
-    def __init__(self, message: str, line: int, column: int) -> None:
-        self.line = line
-        self.column = column
-        super().__init__(f"{line}:{column}: {message}")
+_SOURCE_KEY = "graphs.source."
+_FLOAT_BITS = {DType.F64: (16, ">d"), DType.F32: (8, ">f"), DType.F16: (4, ">e")}
 
 
 def parse(text: str) -> Graph:
@@ -68,67 +43,8 @@ def parse_all(text: str) -> list[Graph]:
     return graphs
 
 
-class _Parser:
+class _Parser(Lexer):
     """Recursive descent over the tokens, one function per construct."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._position = 0
-        self._depth = 0
-        self.kind = self.token = ""
-        self._start = 0
-        self._advance()
-
-    # -- tokens -------------------------------------------------------------------------------------------------------
-
-    def _advance(self) -> str:
-        taken = self.token
-        while True:
-            match = _TOKEN.match(self._text, self._position)
-            self._start = self._position
-            if match is None:
-                self.kind, self.token = "end", ""
-                if self._position < len(self._text):
-                    self.fail(f"unexpected character {self._text[self._position]!r}")
-                return taken
-            self._position = match.end()
-            if match.lastgroup != "space":
-                self.kind, self.token = str(match.lastgroup), match.group()
-                return taken
-
-    def fail(self, message: str) -> NoReturn:
-        line = self._text.count("\n", 0, self._start) + 1
-        raise ParseError(message, line, self._start - (self._text.rfind("\n", 0, self._start) + 1) + 1)
-
-    def _expect(self, token: str) -> None:
-        if self.token != token or self.kind == "string":
-            self.fail(
-                f"expected {token!r}, found {self.token!r}" if self.token else f"expected {token!r} before the end"
-            )
-        self._advance()
-
-    def _accept(self, token: str) -> bool:
-        if self.token != token or self.kind == "string":
-            return False
-        self._advance()
-        return True
-
-    def _take(self, kind: str, what: str) -> str:
-        if self.kind != kind:
-            self.fail(f"expected {what}, found {self.token!r}")
-        return self._advance()
-
-    def _list(self, item: Callable[[], T], close: str) -> list[T]:
-        items: list[T] = []
-        while not self._accept(close):
-            if items:
-                self._expect(",")
-            items.append(item())
-        return items
-
-    def _string(self) -> str:
-        token = self._take("string", "a string")[1:-1]
-        return token if "\\" not in token else _ESCAPE.sub(_unescape, token.encode()).decode("utf-8", "surrogatepass")
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
@@ -150,12 +66,10 @@ class _Parser:
         if not isinstance(name, str):
             self.fail("a graph needs a sym_name")
         graph.name = name
-        graph.attributes = {key: value for key, value in attributes.items() if key != "sym_name"}
+        graph.attributes = _source_attributes(attributes)
 
     def _region(self, graph: Graph) -> None:
-        self._depth += 1
-        if self._depth > _NESTING_LIMIT:
-            self.fail(f"regions are nested more than {_NESTING_LIMIT} deep")
+        self._enter()
         scope: dict[str, Value] = {}
         while not self._accept("}"):
             self._op(graph, scope)
@@ -170,23 +84,33 @@ class _Parser:
         attributes = dict(self._dictionary()) if self.token == "{" and self.kind == "mark" else {}
         types = self._signature(operands, identifiers)
         loc = self._location() if self._accept("loc") else UNKNOWN_LOCATION
-        names = _strings(attributes.get("graphs.names")) or [identifier[1:] for identifier in identifiers]
-        for region, header in zip(regions, _mappings(attributes.get("graphs.regions")), strict=True):
-            self._name(region, header)
-        facts = fact_types()
-        kept = {
-            key: value
-            for key, value in attributes.items()
-            if key not in _RESERVED and key.removeprefix("graphs.") not in facts
-        }
+        headers = attributes.get("graphs.regions", ())
+        if not isinstance(headers, tuple) or len(headers) != len(regions):
+            self.fail("graphs.regions does not fit the regions")
+        for region, header in zip(regions, headers, strict=True):
+            self._name(region, header if isinstance(header, Mapping) else {})
+        results = list(zip(self._names(identifiers, attributes.get("graphs.names")), types, strict=True))
         spread = self._spread(operands, attributes.get("operandSegmentSizes"))
-        op = graph.add(name, spread, list(zip(names, types, strict=True)), kept, regions=regions, loc=loc)
+        op = graph.add(name, spread, results, _source_attributes(attributes), regions=regions, loc=loc)
         self._facts(op, attributes)
-        for identifier, value in zip(identifiers, op.results, strict=True):
+        self._define(op, identifiers, [wanted for wanted, _ in results], scope)
+        return op
+
+    def _names(self, identifiers: Sequence[str], written: Attribute | None) -> list[str]:
+        if written is None:
+            return [UNIQUE_SUFFIX.sub("", identifier[1:]) for identifier in identifiers]
+        names = [item for item in written if isinstance(item, str)] if isinstance(written, tuple) else []
+        if len(names) != len(identifiers):
+            self.fail("graphs.names does not fit the results")
+        return names
+
+    def _define(self, op: Op, identifiers: Sequence[str], names: Sequence[str], scope: dict[str, Value]) -> None:
+        for identifier, name, value in zip(identifiers, names, op.results, strict=True):
             if identifier in scope:
                 self.fail(f"{identifier} is defined twice")
+            if value.name != name:
+                self.fail(f"two values are called {name!r}")
             scope[identifier] = value
-        return op
 
     def _results(self) -> list[str]:
         identifiers = [self._take("value", "a result or an operation")]
@@ -196,7 +120,7 @@ class _Parser:
         return identifiers
 
     def _operand(self, scope: Mapping[str, Value]) -> Value:
-        value = scope.get(self.token)
+        value = scope.get(self.token) if self.kind == "value" else None
         if value is None:
             self.fail(f"{self.token} is not defined before it is used")
         self._advance()
@@ -235,11 +159,14 @@ class _Parser:
     def _facts(self, op: Op, attributes: Mapping[str, Attribute]) -> None:
         for key, fact_type in fact_types().items():
             encoded = attributes.get(f"graphs.{key}")
-            if isinstance(encoded, Mapping):
-                try:
-                    op.facts.add(decode(fact_type, encoded))
-                except (ValueError, KeyError) as error:
-                    self.fail(f"graphs.{key}: {error}")
+            if encoded is None:
+                continue
+            if not isinstance(encoded, Mapping):
+                self.fail(f"graphs.{key} is no dictionary")
+            try:
+                op.facts.add(decode(fact_type, encoded))
+            except (ValueError, KeyError, TypeError) as error:
+                self.fail(f"graphs.{key}: {error}")
 
     # -- locations ----------------------------------------------------------------------------------------------------
 
@@ -255,15 +182,18 @@ class _Parser:
                 module = self._string()
                 self._expect(">")
             self._expect("[")
-            return [origin for group in self._list(lambda: self._origins(module), "]") for origin in group]
+            self._enter()
+            groups = self._list(lambda: self._origins(module), "]")
+            self._depth -= 1
+            return [origin for group in groups for origin in group]
         name = self._string()
         index = None
         if self._accept("("):
             self._string()
             self._expect(":")
-            index = int(self._take("number", "an index"))
+            index = self._integer("an index")
             self._expect(":")
-            self._take("number", "a column")
+            self._integer("a column")
             self._expect(")")
         return [Origin(name, module, index)]
 
@@ -278,36 +208,53 @@ class _Parser:
         if name not in ("!graphs.seq", "!graphs.opt"):
             self.fail(f"unknown type {name}")
         self._expect("<")
+        self._enter()
         element = self._type()
+        self._depth -= 1
         self._expect(">")
         return SequenceType(element) if name == "!graphs.seq" else OptionalType(element)
 
     def _tensor(self) -> TensorType:
         self._expect("<")
-        extents = self._advance()[:-1].split("x") if self.kind == "dims" else []
+        extents = self._extents()
         dtype = self._dtype()
-        names: Iterator[str] = iter(())
+        symbols: list[str] = []
         if self._accept(","):
             self._expect("[")
-            names = iter(self._list(self._string, "]"))
+            symbols = self._list(self._string, "]")
+        if symbols and len(symbols) != (extents or []).count(None):
+            self.fail("there are not as many symbols as open dimensions")
         self._expect(">")
-        if extents == ["*"]:
+        if extents is None:
             return TensorType(dtype, None)
-        shape: list[Dim] = []
-        for extent in extents:
-            name = next(names, "") if extent == "?" else ""
-            shape.append(Symbol(name or "?") if extent == "?" else int(extent))
-        return TensorType(dtype, tuple(shape))
+        names = iter(symbols)
+        return TensorType(dtype, tuple(Symbol(next(names, "?")) if extent is None else extent for extent in extents))
+
+    def _extents(self) -> list[int | None] | None:
+        """The dimensions, ``None`` for one that is open; ``None`` in their place where not even the rank is known."""
+        if self.kind != "dims":
+            return []
+        if self.token == "*x":
+            self._advance()
+            return None
+        written = self.token[:-1].split("x")
+        if "*" in written or len(self.token) > DIGIT_LIMIT:
+            self.fail(f"expected dimensions, found {self.token!r}")
+        self._advance()
+        return [None if extent == "?" else int(extent) for extent in written]
 
     def _dtype(self) -> DType:
-        name = self._advance()
+        name = self.token
         if name == "complex":
+            self._advance()
             self._expect("<")
-            name = f"complex<{self._advance()}>"
-            self._expect(">")
+            name = f"complex<{self.token}>"
         dtype = _DTYPES.get(name)
         if dtype is None:
             self.fail(f"unknown element type {name!r}")
+        self._advance()
+        if name.startswith("complex"):
+            self._expect(">")
         return dtype
 
     def _dictionary(self) -> dict[str, Attribute]:
@@ -320,6 +267,12 @@ class _Parser:
         return key, self._attribute()
 
     def _attribute(self) -> Attribute:
+        self._enter()
+        value = self._attribute_inside()
+        self._depth -= 1
+        return value
+
+    def _attribute_inside(self) -> Attribute:
         if self.kind == "string":
             return self._string()
         if self.kind == "number":
@@ -333,55 +286,74 @@ class _Parser:
         if self._accept("dense"):
             return self._dense()
         if self._accept("#graphs.bytes"):
-            self._expect("<")
-            digits = self._string()
-            self._expect(">")
-            return bytes.fromhex(digits)
+            return self._bytes()
         return self._type()
 
+    def _bytes(self) -> bytes:
+        self._expect("<")
+        try:
+            digits = bytes.fromhex(self.token[1:-1] if self.kind == "string" else "?")
+        except ValueError:
+            self.fail("expected a string of hexadecimal digits")
+        self._advance()
+        self._expect(">")
+        return digits
+
     def _number(self) -> int | float:
-        token = self._advance()
+        token, start = self._advance(), self._start
+        dtype = None
         if self._accept(":"):
-            self._advance()
-        return _number(token)
+            if re.fullmatch(r"i[0-9]{1,5}", self.token):
+                self._advance()
+            else:
+                dtype = self._dtype()
+        if token.startswith("0x") and dtype is None:
+            self._start = start
+            self.fail("a hexadecimal number needs a floating-point type")
+        return self._scalar(token, dtype or DType.F64)
+
+    def _scalar(self, token: str, dtype: DType) -> int | float:
+        if "0x" in token:
+            digits, layout = token[2:], _FLOAT_BITS.get(dtype)
+            if dtype is DType.BF16 and len(digits) == 4:
+                digits, layout = digits + "0000", _FLOAT_BITS[DType.F32]
+            if layout is None or len(digits) != layout[0] or token.startswith("-"):
+                self.fail(f"{token} is no number of type {dtype.mlir}")
+            return float(struct.unpack(layout[1], bytes.fromhex(digits))[0])
+        if len(token) > DIGIT_LIMIT:
+            self.fail(f"a number of {len(token)} digits is too long")
+        return float(token) if "." in token else int(token)
 
     def _dense(self) -> Dense:
         self._expect("<")
-        values: list[bool | int | float | str] = []
-        while self.token != ">":
+        elements: list[bool | str | tuple[str]] = []
+        self._elements(elements)
+        self._expect(">")
+        self._expect(":")
+        type = self._type()
+        if not isinstance(type, TensorType) or type.elements != len(elements):
+            self.fail("the dense constant does not have as many elements as its type")
+        return Dense(type, tuple(self._scalar(*e, type.dtype) if isinstance(e, tuple) else e for e in elements))
+
+    def _elements(self, elements: list[bool | str | tuple[str]]) -> None:
+        """Read the elements of a dense constant, row by row; a number stays text until its type is known."""
+        while self.token != ">" or self.kind == "string":
             if self.kind == "string":
-                values.append(json.loads(self._advance()))
+                elements.append(self._string())
             elif self.kind == "number":
-                values.append(_number(self._advance()))
+                elements.append((self._advance(),))
             elif self.token in ("true", "false"):
-                values.append(self._advance() == "true")
+                elements.append(self._advance() == "true")
             elif self.token in ("[", "]", ","):
                 self._advance()
             else:
                 self.fail(f"unexpected {self.token!r} in a dense constant")
-        self._expect(">")
-        self._expect(":")
-        type = self._type()
-        if not isinstance(type, TensorType) or type.elements != len(values):
-            self.fail("the dense constant does not have as many elements as its type")
-        return Dense(type, tuple(values))
 
 
-def _number(token: str) -> int | float:
-    if token.startswith("0x"):
-        return float(struct.unpack(">d", bytes.fromhex(token[2:].zfill(16)))[0])
-    return float(token) if "." in token else int(token)
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    escape = match.group(1)
-    named = {b"n": b"\n", b"t": b"\t", b'"': b'"', b"\\": b"\\"}
-    return named[escape] if escape in named else bytes.fromhex(escape.decode())
-
-
-def _strings(value: Attribute | None) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, tuple) else []
-
-
-def _mappings(value: Attribute | None) -> list[Mapping[str, Attribute]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, tuple) else []
+def _source_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """The attributes that the text form does not use itself, under their own names."""
+    return {
+        key.removeprefix(_SOURCE_KEY): value
+        for key, value in attributes.items()
+        if key.startswith(_SOURCE_KEY) or not RESERVED_KEY.fullmatch(key)
+    }

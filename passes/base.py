@@ -18,7 +18,7 @@ a missing one. Passes contain no timing, printing or verification: those are the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -50,8 +50,7 @@ class Diagnostic:
 class Context:
     """What a pipeline runs for: the target, the precision asked for, bound dimensions, strictness; and what it found.
 
-    ``precision`` of ``None`` keeps the model's own element types. ``progress`` is called with a short text by passes
-    that may take long.
+    ``precision`` of ``None`` keeps the model's own element types.
     """
 
     target: Target
@@ -60,7 +59,6 @@ class Context:
     strict: bool = False
     diagnostics: list[Diagnostic] = field(default_factory=list)
     statistics: dict[str, int] = field(default_factory=dict)
-    progress: Callable[[str], None] | None = None
 
     def warn(self, source: str, message: str, op: Op | None = None) -> None:
         """Record a warning; under ``strict`` it is an error.

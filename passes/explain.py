@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from ..ir import Graph, Op
 from ..ir.primitives import Primitive, flops
-from ..targets import Quantity, Target
+from ..targets import Quantity, Target, format_si
 from .base import PassError
 from .cost import Cost, Estimate, estimate
 from .fuse import kernel_ops, pattern_of
@@ -91,7 +91,7 @@ def _compute_steps(made: Estimate) -> Iterator[Step]:
     for term in made.compute:
         efficiency = term.efficiency
         formula = (
-            f"{flops(term.primitive):,} FLOP / ({term.peak / 1e9:,.4g} GFLOP/s {term.precision} on {term.unit.name}"
+            f"{flops(term.primitive):,} FLOP / ({format_si(term.peak, 'FLOP/s')} {term.precision} on {term.unit.name}"
             f" × {efficiency.compute:.3g} of peak for {efficiency.kernel_class})"
         )
         yield Step("compute", formula, term.seconds, f"{_cite(term.unit.origin(term.precision))}; {_cite(efficiency)}")
@@ -101,7 +101,7 @@ def _memory_steps(made: Estimate) -> Iterator[Step]:
     for term in made.memory:
         level = term.level
         formula = (
-            f"{term.what}: {term.bytes:,} B from {level.name} / ({level.bandwidth / 1e9:,.4g} GB/s"
+            f"{term.what}: {term.bytes:,} B from {level.name} / ({format_si(level.bandwidth, 'B/s')}"
             f" × {term.efficiency.memory:.3g} of peak for {term.efficiency.kernel_class})"
         )
         yield Step("memory", formula, term.seconds, f"{_cite(level.bandwidth_origin)}; {_cite(term.efficiency)}")
@@ -114,9 +114,8 @@ def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
     low, high = made.efficiency.low, made.efficiency.high
     yield Step("time", f"dispatch + max(compute, memory){bound}", made.seconds)
     if cost:
-        formula = (
-            f"{cost.low:.3g} s to {cost.high:.3g} s, 95 %: efficiency between {low:.2g} and {high:.2g} times typical"
-        )
+        interval = f"{format_si(cost.low, 's')} to {format_si(cost.high, 's')}"
+        formula = f"{interval}, 95 %: efficiency between {low:.2g} and {high:.2g} times typical"
         yield Step("interval", formula, source=_cite(made.efficiency))
     for reason in made.unknown:
         yield Step("unknown", reason)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Graph, Kind, Location, Op, Value, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, Value, kind_of
 from ..targets import RuleSource
 from .base import Context, Pass, PassError
 from .blocked_layout import blocked_values
@@ -253,7 +253,7 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
     region = Graph("kernel")
     image: dict[Value | None, Value | None] = {None: None}
     for value in operands:
-        image[value] = region.add(INPUT, [], [(value.name, value.type)]).result
+        image[value] = region.add(INPUT, [], [(value.name, value.type)], _input_attributes(value)).result
     for op in members:
         twin = region.add(
             op.name,
@@ -280,6 +280,13 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
     for new, (name, _) in zip(kernel.results, names, strict=True):
         graph.rename(new, name)
     return kernel
+
+
+def _input_attributes(value: Value) -> Mapping[str, Attribute]:
+    """What a kernel's operations may know of a constant that they read from outside."""
+    if not value.is_constant:
+        return {}
+    return {"constant": True} if value.constant is None else {"constant": True, "value": value.constant}
 
 
 def kernel_ops(op: Op) -> tuple[Op, ...]:

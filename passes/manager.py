@@ -167,7 +167,7 @@ class PassManager:
     def _before(self, position: int, context: Context, original: Callable[[], Graph]) -> tuple[Graph, int]:
         """The graph before pass ``position``, made by running what comes first once more; else as it came in."""
         graph = original()
-        scratch = dataclasses.replace(context, diagnostics=[], statistics={}, progress=None)
+        scratch = dataclasses.replace(context, diagnostics=[], statistics={})
         try:
             for step in self.passes[:position]:
                 step.run(graph, scratch)

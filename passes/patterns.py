@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import permutations
 from math import isclose
 
@@ -83,6 +84,7 @@ class Match:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
+@cache
 def parse_pattern(text: str) -> Pattern:
     """Read a pattern.
 

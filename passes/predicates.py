@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from ..ir import OUTPUT, Graph, TensorType, Value
@@ -47,6 +48,7 @@ class Condition:
         return self.predicate(environment, [values[name] for name in self.names], self.numbers) != self.negated
 
 
+@cache
 def parse_condition(text: str) -> Condition:
     """Read ``predicate(name, number, …)``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import Graph, Kind, Op, Symbol, TensorType, kind_of
+from ..targets import format_si
 from .base import Context
 from .cost import THEORETICAL, Cost, correlated_interval, critical_path, precision_of, weight_bytes
 from .coverage import coverage_rows
@@ -190,14 +191,9 @@ def _summary(kernels: Sequence[KernelReport], context: Context) -> str:
         "unknown": "in kernels whose work is unknown",
     }
     says = words.get(bound, f"bound by {bound} bandwidth")
-    reach = f", at {_flop_rate(rate)}" if flops else ""
+    reach = f", at {format_si(rate, 'FLOP/s')}" if flops else ""
     kernels_take = "kernel takes" if len(members) == 1 else "kernels take"
     share = f"{by_class[pattern] / whole:.0%}"
     return (
         f"{by_bound[bound] / whole:.0%} of the time is {says}; {len(members)} {pattern} {kernels_take} {share}{reach}."
     )
-
-
-def _flop_rate(rate: float) -> str:
-    scale, unit = next(((s, u) for s, u in ((1e12, "TFLOP/s"), (1e9, "GFLOP/s")) if rate >= s), (1e6, "MFLOP/s"))
-    return f"{rate / scale:.3g} {unit}"

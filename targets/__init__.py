@@ -10,7 +10,7 @@ from .device import ComputeUnit, Device, Energy, Memory, Source
 from .efficiency import KERNEL_CLASSES, Efficiency, Share
 from .errors import TargetError
 from .loader import Target, load_target, parse_target
-from .quantity import Quantity, format_quantity, parse_quantity
+from .quantity import Quantity, format_quantity, format_si, parse_quantity
 from .runtime import RuleSource, Runtime
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "TargetError",
     "TargetSummary",
     "format_quantity",
+    "format_si",
     "list_runtimes",
     "list_targets",
     "load_target",

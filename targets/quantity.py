@@ -141,7 +141,7 @@ def _without_exponent(text: str) -> str:
 
 def format_si(value: float, unit: str) -> str:
     """A number to three digits with an SI prefix, for people: `989 TFLOP/s`."""
-    prefixes = [(scale, prefix) for prefix, scale in {**_SI, **_SMALL}.items() if prefix not in ("K", "μ", "µ")]
+    prefixes = [(scale, prefix) for prefix, scale in {**_SI, **_SMALL}.items() if prefix not in ("K", "u", "μ")]
     if value == 0 or unit in ("", "1"):
         return f"{value:.3g} {unit}".rstrip()
     fitting = [pair for pair in prefixes if value >= pair[0]]

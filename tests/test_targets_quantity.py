@@ -87,7 +87,7 @@ def test_any_text_is_a_finite_number_above_or_at_zero_or_an_error(text, dimensio
 
 def test_quantities_print_for_people():
     assert str(Quantity(989.4e12, "FLOP/s", None, "x.yaml:1")) == "989 TFLOP/s"
-    assert format_si(5.2e-6, "s") == "5.2 us"
+    assert format_si(5.2e-6, "s") == "5.2 µs"
     assert format_si(0, "W") == "0 W"
     assert format_si(1e-18, "J") == "0.001 fJ"
 

@@ -119,7 +119,8 @@ def _run_one(session: _Session, model: Input, context: Callable[[], Context]) ->
         with session.timed(f"load {Path(model.label).name}"):
             graph = model.read()
         report = _analysed(session, graph, made, model.read)
-        _show(session, report, made)
+        with session.timed("show"):
+            _show(session, report, made)
     except VerificationError as error:
         _fail(session, GraphsError(f"{model.label}: {error}"))
         return

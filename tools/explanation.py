@@ -10,6 +10,7 @@ from ..passes.explain import Explanation, Step, explain, find_kernel
 from ..passes.lower import Work
 from ..passes.report import Report
 from ..targets import Target
+from .emit.layout import styled
 from .emit.rows import labels
 from .emit.view import View
 from .units import duration
@@ -17,7 +18,6 @@ from .units import duration
 __all__ = ["explanation"]
 
 _TOPIC_WIDTH = 10
-_BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 def explanation(report: Report, node: str, target: Target, view: View) -> str:
@@ -40,7 +40,7 @@ def explanation(report: Report, node: str, target: Target, view: View) -> str:
 
 def _headline(found: Explanation, view: View) -> str:
     operations = ", ".join(f'{operator} "{name}"' for operator, name in found.operations)
-    return f"{_styled(found.name, _BOLD, view)}   {found.pattern} ({operations})\n"
+    return f"{styled(found.name, 'bold', view.color)}   {found.pattern} ({operations})\n"
 
 
 def _step(step: Step, view: View) -> str:
@@ -48,10 +48,6 @@ def _step(step: Step, view: View) -> str:
     margin = " " * (2 + _TOPIC_WIDTH)
     room = max(view.width - len(margin), 40)
     lines = textwrap.wrap(step.formula + outcome, room, break_long_words=False) or [""]
-    lines += [_styled(line, _DIM, view) for line in textwrap.wrap(step.source, room, break_long_words=False)]
-    topic = _styled(f"{step.topic:<{_TOPIC_WIDTH}}", _BOLD, view)
+    lines += [styled(line, "dim", view.color) for line in textwrap.wrap(step.source, room, break_long_words=False)]
+    topic = styled(f"{step.topic:<{_TOPIC_WIDTH}}", "bold", view.color)
     return f"  {topic}" + f"\n{margin}".join(lines) + "\n"
-
-
-def _styled(text: str, style: str, view: View) -> str:
-    return f"{style}{text}{_RESET}" if view.color else text

@@ -6,6 +6,7 @@ Only click is imported here, so that ``--help`` and completion are quick; the re
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -15,12 +16,24 @@ import click
 
 from .command import ALL_PASSES, OPTIONAL_VALUES, command
 
-__all__ = ["main"]
+__all__ = ["collect_rarely", "main"]
+
+_ALLOCATIONS = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 bad input or a failure, 2 wrong usage, 130 interrupted."""
+    collect_rarely()
     sys.exit(_guarded(sys.argv[1:] if arguments is None else arguments))
+
+
+def collect_rarely() -> None:
+    """Let Python look for garbage once in a million objects, not in 700.
+
+    A graph is one large web of references that lives until the process ends: every look goes through all of it for
+    nothing, a third of the time on 100,000 operations.
+    """
+    gc.set_threshold(_ALLOCATIONS)
 
 
 def _guarded(arguments: Sequence[str]) -> int:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import click
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-__all__ = ["GAP", "INDENT", "Column", "fitted", "rendered", "shortened"]
+__all__ = ["GAP", "INDENT", "Column", "fitted", "rendered", "shortened", "styled"]
 
 GAP = 2
 INDENT = 2
 _ELLIPSIS = "…"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """A column with its cells. ``rank`` 0 is always kept; the higher, the sooner it goes. ``styles`` is one per cell.
 
@@ -32,7 +30,7 @@ class Column:
     styles: tuple[str, ...] = ()
     least: int = 0
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max(map(cell_len, (self.title, *self.cells)))
 
@@ -79,24 +77,30 @@ def rendered(columns: Sequence[Column], color: bool, label: str = "") -> str:
 
     ``label`` begins the last line, whose first cell is empty, and may reach over the empty cells that follow.
     """
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, overflow="crop")
-    for number in range(len(columns[0].cells)):
-        table.add_row(*(_cell(column, number) for column in columns))
-    width = GAP * len(columns) + sum(column.width for column in columns)
-    console = Console(
-        file=io.StringIO(), width=width, color_system="standard" if color else None, force_terminal=color,
-        no_color=not color, highlight=False, markup=False, emoji=False, legacy_windows=False, _environ={},
-    )  # fmt: skip
-    with console.capture() as capture:
-        console.print(table)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
+    padded = [_padded(column, color) for column in columns]
+    lines = [(" " * GAP).join(cells).rstrip() for cells in zip(*padded, strict=True)]
     if label:
         room = len(lines[-1]) - len(lines[-1].lstrip()) - GAP
         lines[-1] = shortened(label, room) + lines[-1][min(cell_len(label), room) :]
     return "".join(f"{' ' * INDENT}{line}".rstrip() + "\n" for line in lines)
 
 
-def _cell(column: Column, number: int) -> Text:
-    return Text(column.cells[number], style=column.styles[number] if column.styles else "")
+def _padded(column: Column, color: bool) -> list[str]:
+    """The title and the cells, all as wide as the widest."""
+    width = column.width
+    styles = ("bold", *(column.styles or [""] * len(column.cells)))
+    texts = []
+    for text, style in zip((column.title, *column.cells), styles, strict=True):
+        space = " " * (width - cell_len(text))
+        shown = styled(text, style, color)
+        texts.append(f"{space}{shown}" if column.right else f"{shown}{space}")
+    return texts
+
+
+def styled(text: str, style: str, color: bool) -> str:
+    """The text in a style such as ``bold red``, ``dim`` or ``green``, if there is to be colour."""
+    if not color or not style or not text:
+        return text
+    words = set(style.split())
+    foreground = next(iter(words - {"bold", "dim"}), None)
+    return click.style(text, fg=foreground, bold="bold" in words or None, dim="dim" in words or None)

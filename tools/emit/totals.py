@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from ...passes.report import Report, Total
 from ..units import NOTHING, duration, si
-from .layout import INDENT, Column, fitted, rendered, shortened
+from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .view import View
 
 __all__ = ["comparison", "evidence", "headline", "one_line", "totals"]
@@ -19,7 +19,6 @@ THEORETICAL = "THEORETICAL"
 _LABEL_WIDTH = 11
 _SEPARATOR = " · "
 _SAME = 0.999
-_BOLD, _RED, _GREEN, _RESET = "\x1b[1m", "\x1b[1;31m", "\x1b[32m", "\x1b[0m"
 
 
 def headline(report: Report, view: View) -> str:
@@ -32,7 +31,7 @@ def headline(report: Report, view: View) -> str:
         f"batch {report.batch}" if report.batch is not None else "",
     ]
     line = shortened(" · ".join(part for part in parts if part), view.width)
-    return _styled(line, _BOLD, view)
+    return styled(line, "bold", view.color)
 
 
 def one_line(report: Report) -> str:
@@ -134,10 +133,10 @@ def evidence(report: Report) -> list[str]:
 
 def _unknown(total: Total, view: View) -> str:
     if total.exact:
-        return _paragraph("Nothing unknown.", view, _GREEN)
+        return _paragraph("Nothing unknown.", view, "green")
     counted = Counter((op.operator, op.reason) for op in total.unknown)
     head = f"Unknown: {_plural(len(total.unknown), 'operation')}; every figure marked ≥ is a lower bound."
-    lines = [_paragraph(head, view, _RED)]
+    lines = [_paragraph(head, view, "bold red")]
     for (operator, reason), times in counted.most_common():
         first = next(op.name for op in total.unknown if (op.operator, op.reason) == (operator, reason))
         also = "" if times == 1 else ", …"
@@ -166,7 +165,7 @@ def comparison(reports: Sequence[Report], view: View) -> str:
         Column("evidence", tuple(report.total.confidence for report in reports), 10, right=False),
     ]
     shown = [column for column in columns if not column.rank or any(cell.strip(f"{NOTHING} ") for cell in column.cells)]
-    title = _styled(f"{len(reports)} models", _BOLD, view)
+    title = styled(f"{len(reports)} models", "bold", view.color)
     return f"{title}\n\n{rendered(shown if view.wide else fitted(shown, view.width), view.color)}"
 
 
@@ -185,10 +184,6 @@ def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _styled(text: str, style: str, view: View) -> str:
-    return f"{style}{text}{_RESET}" if view.color and style else text
-
-
 def _labelled(label: str, parts: Sequence[str], view: View) -> str:
     """A label and its parts; a part that does not fit goes to the next line, a part too long for one is broken."""
     room = max(view.width - INDENT - _LABEL_WIDTH, 30)
@@ -201,11 +196,11 @@ def _labelled(label: str, parts: Sequence[str], view: View) -> str:
             broken = textwrap.wrap(part, room, break_long_words=False)
             lines = [*(line for line in lines if line), *broken]
     margin = " " * (INDENT + _LABEL_WIDTH)
-    head = f"{' ' * INDENT}{_styled(label, _BOLD, view)}{' ' * (_LABEL_WIDTH - cell_len(label))}"
+    head = f"{' ' * INDENT}{styled(label, 'bold', view.color)}{' ' * (_LABEL_WIDTH - cell_len(label))}"
     return head + f"\n{margin}".join(lines) + "\n"
 
 
 def _paragraph(text: str, view: View, style: str = "") -> str:
     lead = " " * (INDENT + len(text) - len(text.lstrip()))
     lines = textwrap.wrap(text.strip(), max(view.width - len(lead), 30), break_long_words=False)
-    return "".join(f"{lead}{_styled(line, style, view)}\n" for line in lines)
+    return "".join(f"{lead}{styled(line, style, view.color)}\n" for line in lines)
