@@ -145,12 +145,26 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
         return _rewrite_step(lambda graph: drop_no_ops(graph, names), where)
     if "blocked_layout" in rule:
-        return _layout_step(int(rule["blocked_layout"]["block"]))
+        return _layout_step(int(_option(rule["blocked_layout"], "blocked_layout", "block")))
     for name, rewrite in _REWRITES.items():
         if rule.get(name) is True:
             return _rewrite_step(rewrite, where)
     steps = ", ".join(("match", "chain", "drop", "blocked_layout", *_REWRITES))
     raise PatternError(f"a rule has one step among {steps}; this one has {', '.join(rule)}")
+
+
+def _option(options: Mapping[str, Any], step: str, key: str) -> Any:
+    if not isinstance(options, Mapping) or key not in options:
+        raise PatternError(f"{step} needs {key}")
+    return options[key]
+
+
+def _kinds(names: Sequence[str]) -> frozenset[Kind]:
+    known = {kind.value: kind for kind in Kind}
+    for name in names:
+        if name not in known:
+            raise PatternError(f"no kind {name!r}; there are {', '.join(sorted(known))}")
+    return frozenset(known[name] for name in names)
 
 
 def _rewrite_step(rewrite: Callable[[Graph], int], where: str) -> Step:
@@ -171,6 +185,7 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
     pattern = parse_pattern(str(rule["match"]))
     conditions = [parse_condition(text) for text in str(rule["where"]).split(" and ")] if "where" in rule else []
     name, kind = str(rule.get("name", "")), str(rule.get("kind", ""))
+    _kinds([kind] if kind else [])
     roots = root_names(pattern)
     kinds = frozenset(Kind(root[1:]) for root in roots if root.startswith("@"))
     least = 1 if isinstance(pattern, Node) and kind else 2
@@ -197,8 +212,7 @@ def _first(state: _State, pattern: Pattern, op: Op, conditions: list[Condition],
 
 
 def _chain_step(options: Mapping[str, Any], where: str) -> Step:
-    producers = frozenset(Kind(name) for name in options["producers"])
-    consumers = frozenset(Kind(name) for name in options["consumers"])
+    producers, consumers = (_kinds(_option(options, "chain", key)) for key in ("producers", "consumers"))
 
     def apply(state: _State) -> None:
         for op in state.graph.body:

@@ -31,6 +31,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<name>@[a-z]+|[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)|(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)"
     r"|(?P<mark>[(){}|?=,_]))"
 )
+_KINDS = frozenset(kind.value for kind in Kind)
 _TOLERANCE = 0.01
 _MOST_UNORDERED = 4
 
@@ -143,9 +144,11 @@ class _Parser:
         return self._node(word)
 
     def _node(self, word: str) -> Node:
-        names = [_qualified(word)]
+        names = [self._operator(word)]
         while self._accept("|"):
-            names.append(_qualified(self._advance()))
+            if self._kind != "name":
+                raise PatternError(f"expected an operator after '|', found {self._token!r} in {self._text!r}")
+            names.append(self._operator(self._advance()))
         optional = bool(self._accept("?"))
         opening = self._accept("(", "{")
         operands: list[Pattern] = []
@@ -158,8 +161,10 @@ class _Parser:
         return Node(tuple(names), tuple(operands), opening != "{", optional)
 
 
-def _qualified(word: str) -> str:
-    return word if "." in word or word.startswith("@") else f"onnx.{word}"
+    def _operator(self, word: str) -> str:
+        if word.startswith("@") and word[1:] not in _KINDS:
+            raise PatternError(f"no kind {word[1:]!r} in {self._text!r}; there are {', '.join(sorted(_KINDS))}")
+        return word if "." in word or word.startswith("@") else f"onnx.{word}"
 
 
 def root_names(pattern: Pattern) -> frozenset[str]:

@@ -137,7 +137,7 @@ def _memory(graph: Graph) -> tuple[int, str, int | None]:
     planned = [(op, fact) for op in graph.ops if (fact := op.facts.get(Buffers))]
     if not planned:
         plan = graph.cached(memory_plan)
-        return plan.peak_bytes, plan.peak_op.label if plan.peak_op else "", plan.arena_bytes
+        return plan.peak_bytes, _place(plan.peak_op) if plan.peak_op else "", plan.arena_bytes
     op, fact = max(planned, key=lambda pair: pair[1].live_bytes)
     ends = [
         offset + (value.bytes or 0)
@@ -145,7 +145,12 @@ def _memory(graph: Graph) -> tuple[int, str, int | None]:
         for value, offset in zip(op.results, fact.offsets, strict=True)
         if offset >= 0
     ]
-    return fact.live_bytes, op.label, max(ends, default=0)
+    return fact.live_bytes, _place(op), max(ends, default=0)
+
+
+def _place(op: Op) -> str:
+    """Where in the network an operation is: its module, if the source says, else its name."""
+    return main_op(op).loc.module or op.label
 
 
 def _energy(costs: Sequence[Cost], latency: float, context: Context) -> tuple[dict[str, float], tuple[str, ...]]:

@@ -107,10 +107,6 @@ class Section:
             raise fail(f'expected one of {", ".join(options)}, got "{word}"', self.need(key), self.path_of(key))
         return word
 
-    def flag(self, key: str) -> bool:
-        """True or false."""
-        return self.choice(key, ("true", "false")) == "true"
-
     def names(self, key: str, known: Iterable[str] | None = None) -> tuple[str, ...]:
         """A list of words, each known and given once."""
         node = self.need(key)

@@ -31,8 +31,8 @@ class Runtime:
     """An inference runtime, as it behaves on the device that it was loaded for.
 
     `dispatch` is the time that every kernel launch costs. `views` says whether reshapes cost a launch,
-    `elementwise_chains` whether runs of elementwise operators become one kernel, `concurrency` whether independent
-    branches run side by side. `lacks` are operators that it does not have.
+    `concurrency` whether independent branches run side by side, `rules` what becomes one kernel. `lacks` are operators
+    that it does not have.
     """
 
     name: str
@@ -44,7 +44,6 @@ class Runtime:
     substitutions: Mapping[str, Mapping[str, str]]
     lacks: frozenset[str]
     views: str
-    elementwise_chains: bool
     rules: tuple[RuleSource, ...]
     efficiencies: Mapping[str, EfficiencyTable]
     sources: Mapping[str, Source]

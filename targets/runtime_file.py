@@ -20,7 +20,7 @@ __all__ = ["RUNTIME_KEYS", "RuntimeFile", "read_runtime"]
 
 RUNTIME_KEYS = (
     "schema", "name", "title", "extends", "device_classes", "sources", "dispatch", "concurrency", "precisions",
-    "arithmetic", "lacks", "views", "elementwise_chains", "fuse", "efficiency",
+    "arithmetic", "lacks", "views", "fuse", "efficiency",
 )  # fmt: skip
 
 
@@ -56,7 +56,6 @@ def read_runtime(file: RuntimeFile, device: Device) -> Runtime:
         substitutions=_substitutions(top, device.device_class),
         lacks=frozenset(top.names("lacks")) if "lacks" in top else frozenset(),
         views=top.choice("views", VIEWS),
-        elementwise_chains=top.flag("elementwise_chains"),
         rules=_rules(top),
         efficiencies=efficiencies,
         sources=sources,

@@ -59,6 +59,18 @@ def _start(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
 
 
 @pytest.fixture
+def apart(start: Callable[..., subprocess.Popen[str]]) -> Run:
+    """Run graphs-opt to its end as a process of its own: what plugins register dies with it."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        process = start(*arguments)
+        out, err = process.communicate()
+        return Outcome(process.returncode, out, err)
+
+    return call
+
+
+@pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.mlir"
     path.write_text(TINY)

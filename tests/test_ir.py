@@ -239,7 +239,7 @@ def test_revision_keys_what_is_cached() -> None:
 def test_a_cycle_is_named() -> None:
     graph = chain("Relu", "Tanh")
     graph.set_operand(graph.value("relu").op, 0, graph.value("tanh"))
-    with pytest.raises(CycleError, match="a cycle through node_(Relu|Tanh)") as caught:
+    with pytest.raises(CycleError, match=r"a cycle through node_(Relu|Tanh)") as caught:
         _ = graph.ops
     assert {op.label for op in caught.value.ops} == {"node_Relu", "node_Tanh"}
     with pytest.raises(VerificationError, match="a cycle through"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import subprocess
@@ -242,10 +243,8 @@ def test_mutated_text_parses_or_is_a_parse_error(start: int) -> None:
 @CALM
 @given(any_graphs(), st.integers(0, 1 << 32))
 def test_mutated_random_graphs_parse_or_are_parse_errors(graph: Graph, seed: int) -> None:
-    try:
+    with contextlib.suppress(ParseError):
         parse(_mutated(print_graph(graph), seed))
-    except ParseError:
-        pass
 
 
 # -- other compilers --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """An operator of one's own: one entry says what `com.acme.Rotary` is and what it costs.
 
-    graphs-opt --load-plugin=examples/extending/rotary.py --dim seq=128 examples/extending/rotary.onnx
+graphs-opt --load-plugin=examples/extending/rotary.py --dim seq=128 examples/extending/rotary.onnx
 """
 
 from graphs.ir import Kind, Lowering, Op, define

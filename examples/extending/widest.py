@@ -1,6 +1,6 @@
 """A pass of one's own: which operations make the largest activations.
 
-    graphs-opt --load-plugin=examples/extending/widest.py --passes='widest{count=3}' model.onnx --stats
+graphs-opt --load-plugin=examples/extending/widest.py --passes='widest{count=3}' model.onnx --stats
 """
 
 from dataclasses import dataclass

@@ -115,7 +115,7 @@ COSTS = st.fixed_dictionaries(
         for field in fields(Cost)
         if "float" in str(field.type)
     }
-    | {name: NAMES for name in ("bound", "work_class", "unit", "memory", "confidence")}
+    | dict.fromkeys(("bound", "work_class", "unit", "memory", "confidence"), NAMES)
     | {"unknown": st.lists(NAMES, max_size=2).map(tuple)}
 ).map(lambda values: Cost(**values))
 FACTS = st.one_of(

@@ -70,7 +70,7 @@ def residual(ops: int) -> onnx.ModelProto:
 
 
 def transformer(ops: int) -> onnx.ModelProto:
-    """Encoder blocks as an exporter writes them: projections, reshapes, transposes, attention, two layer norms, GELU."""
+    """Encoder blocks as an exporter writes them: projections, reshapes, transposes, attention, layer norms, SiLU."""
     net, x = _Network(f"transformer_{ops}"), "x"
     while len(net.nodes) < ops:
         x = _normalised(net, net.op("Add", _attention(net, x, width=128, heads=4), x), 128)
