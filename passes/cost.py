@@ -104,11 +104,11 @@ class Estimate:
 
     @property
     def compute_seconds(self) -> float:
-        return sum(term.seconds for term in self.compute)
+        return sum((term.seconds for term in self.compute), 0.0)
 
     @property
     def memory_seconds(self) -> float:
-        return sum(term.seconds for term in self.memory)
+        return sum((term.seconds for term in self.memory), 0.0)
 
     @property
     def seconds(self) -> float:
@@ -239,8 +239,8 @@ def _energy(made: Estimate, target: Target) -> tuple[float | None, float | None,
         return None, None, None, ()
     flop = [(term.precision, flops(term.primitive), energy.per_flop(term.precision)) for term in made.compute]
     byte = [(term.level.name, term.bytes, energy.per_byte(term.level.name)) for term in made.memory]
-    compute = sum(amount * coefficient for _, amount, coefficient in flop if coefficient is not None)
-    memory = sum(amount * coefficient for _, amount, coefficient in byte if coefficient is not None)
+    compute = sum((amount * coefficient for _, amount, coefficient in flop if coefficient is not None), 0.0)
+    memory = sum((amount * coefficient for _, amount, coefficient in byte if coefficient is not None), 0.0)
     missing = dict.fromkeys(name for name, _, coefficient in (*flop, *byte) if coefficient is None)
     static = (energy.idle_watts or 0.0) * made.seconds
     return compute, memory, compute + memory + static, tuple(missing)

@@ -208,7 +208,8 @@ def _match(graph: Graph, pattern: Pattern, value: Value, match: Match, free: Cal
             yield match
         return
     op = value.op
-    if _named(op, pattern.names) and (op in match.ops or free(op)):
+    same = match.values.get(pattern.bind, value) is value
+    if same and _named(op, pattern.names) and (op in match.ops or free(op)):
         extended = match if op in match.ops else match.with_op(op)
         if pattern.bind:
             extended = extended.with_value(pattern.bind, value)

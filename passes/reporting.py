@@ -90,6 +90,8 @@ def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
 
 def _unknown(op: Op) -> tuple[UnknownOp, ...]:
     """What inside a kernel was not counted, and what the target cannot run."""
+    if Work not in op.facts:
+        return (UnknownOp(op.label, main_op(op).name, "its work was not counted: the pipeline has no lower pass"),)
     found = [
         UnknownOp(inner.label, inner.name, unknown.reason)
         for inner in kernel_ops(op)

@@ -84,30 +84,50 @@ def constant_values(graph: onnx.GraphProto) -> set[str]:
     return constant
 
 
-def order_of_steps(graph: onnx.GraphProto, executed: Sequence[str]) -> list[onnx.NodeProto]:
-    """The ops that are steps, in the order in which a run had them, as `execution.executed_order` reports it.
+def order_of_steps(graph: onnx.GraphProto, executed: Sequence[str] | None = None) -> list[onnx.NodeProto]:
+    """The ops that are steps: in the order of the file, or in that of a run as `execution.executed_order` reports it.
 
     An op that the runtime took apart, and so ran under other names, comes right before the first that reads it.
     """
     constant = constant_values(graph)
-    steps = [node for node in graph.node if not all(name in constant for name in filter(None, node.output))]
-    position: dict[str, float] = {name: place for place, name in enumerate(executed)}
-    last = float(len(executed))
-    rank: dict[str, float] = {}
-    for node in reversed(steps):
-        readers = [rank[_node_name(other)] for other in steps if set(node.output) & set(_read_names(other)) and _node_name(other) in rank]
-        rank[_node_name(node)] = position.get(_node_name(node), min(readers, default=last) - 0.5)
-    return sorted(steps, key=lambda node: rank[_node_name(node)])
+    steps = [node for node in graph.node if not constant.issuperset(filter(None, node.output))]
+    if executed is None:
+        return steps
+    position = {name: float(place) for place, name in enumerate(executed)}
+    readers: dict[str, list[int]] = {}
+    for index, node in enumerate(steps):
+        for name in _read_names(node):
+            readers.setdefault(name, []).append(index)
+    rank: dict[int, float] = {}
+    for index in reversed(range(len(steps))):
+        behind = [rank[reader] for name in steps[index].output for reader in readers.get(name, [])]
+        rank[index] = position.get(_node_name(steps[index]), min(behind, default=float(len(executed))) - 0.5)
+    return [steps[index] for index in sorted(rank, key=lambda index: (rank[index], index))]
 
 
 def _storages(steps: Iterable[onnx.NodeProto], share: Share) -> dict[str, str]:
-    """The value whose memory each value lies in: its own, or, where views are shared, that of what it is a view of."""
+    """The value whose memory each value lies in: its own or, where views are shared, that of what it is a view of."""
     storage: dict[str, str] = {}
     for node in steps:
         for name in filter(None, node.output):
             source = node.input[0] if share == "views" and node.op_type in VIEWS else name
             storage[name] = storage.get(source, source)
     return storage
+
+
+def _lifetimes(graph: onnx.GraphProto, steps: Sequence[onnx.NodeProto]) -> dict[str, tuple[int, int]]:
+    """The first and the last step at which each value is live; a value that nobody reads lives for one step."""
+    constant = constant_values(graph)
+    lifetimes = {value.name: (0, 0) for value in graph.input if value.name not in constant}
+    for step, node in enumerate(steps):
+        lifetimes.update((name, (step, step)) for name in node.output if name)
+        for name in _read_names(node):
+            if name in lifetimes:
+                lifetimes[name] = (lifetimes[name][0], step)
+    for value in graph.output:
+        if value.name in lifetimes:
+            lifetimes[value.name] = (lifetimes[value.name][0], len(steps) - 1)
+    return lifetimes
 
 
 def peak_activation_memory(
@@ -120,24 +140,50 @@ def peak_activation_memory(
 ) -> Peak:
     """The peak over `steps`, by default the ops in the order of the file; `types` gives every value's executed type.
 
-    With `share="views"` a view's output costs nothing and keeps what it is a view of alive. Of equal peaks the first counts.
+    With `share="views"` a view's output costs nothing and keeps what it is a view of alive. Of equal peaks the first
+    counts.
     """
-    steps = list(steps) if steps is not None else order_of_steps(graph, [_node_name(node) for node in graph.node])
-    constant = constant_values(graph)
-    inputs = {value.name for value in graph.input} - constant
-    outputs = {value.name for value in graph.output} - constant
+    steps = order_of_steps(graph) if steps is None else steps
     storage = _storages(steps, share)
-    written = {name: step for step, node in enumerate(steps) for name in filter(None, node.output)}
-    written.update(dict.fromkeys(inputs, -1))
-    best = Peak(-1, -1, "", ())
+    lifetimes = _lifetimes(graph, steps)
+    left_out = constant_values(graph)
+    if not count_inputs:
+        left_out |= {value.name for value in graph.input}
+    peak = Peak(-1, -1, "", ())
     for step, node in enumerate(steps):
-        live: set[str] = set()
-        for name, birth in written.items():
-            reads = (place for place, other in enumerate(steps) if name in _READS[id(other)])
-            if birth <= step <= max(reads, default=birth) or (birth <= step and name in outputs):
-                live.add(storage.get(name, name))
-        counted = live - constant if count_inputs else live - constant - inputs
-        nbytes = sum(types[name].nbytes for name in counted)
-        if nbytes > best.nbytes:
-            best = Peak(nbytes, step, _node_name(node), tuple(sorted(counted)))
-    return best
+        live = {storage.get(name, name) for name, (first, last) in lifetimes.items() if first <= step <= last}
+        live -= left_out
+        nbytes = sum(types[name].nbytes for name in live)
+        if nbytes > peak.nbytes:
+            peak = Peak(nbytes, step, _node_name(node), tuple(sorted(live)))
+    return peak
+
+
+def _kernel_events(complete: Path, inputs: Mapping[str, Any], level: onnxruntime.GraphOptimizationLevel) -> list[Any]:
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.enable_mem_pattern = False  # else one block for the whole run is asked for in advance
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    with tempfile.TemporaryDirectory(prefix="profile-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "run")
+        session = cpu_session(complete, level, options)
+        session.run(None, dict(inputs))
+        events = json.loads(Path(session.end_profiling()).read_text())
+    kernels = [event for event in events if event["name"].endswith("_kernel_time")]
+    return [event["args"] for event in sorted(kernels, key=lambda event: event["ts"])]
+
+
+def arena_usage(path: Path, level: onnxruntime.GraphOptimizationLevel, seed: int = 0) -> ArenaUsage:
+    """What the arena reports of one run of a model file at `level`; missing weights are made up.
+
+    The figures come from the memory statistics that the profile carries from onnxruntime 1.31 on; KeyError before that.
+    """
+    inputs = random_inputs(onnx.load(path, load_external_data=False), seed)
+    with materialised(path, seed) as complete:
+        events = _kernel_events(complete, inputs, level)
+    before = int(events[0]["mem_bytes_requested_in_use"]) - int(events[0]["mem_requested_in_use_delta"])
+    return ArenaUsage(
+        requested=max(int(event["mem_bytes_requested_in_use"]) for event in events) - before,
+        in_use=int(events[-1]["mem_in_use_peak"]),
+        held=max(int(event["mem_arena_held"]) for event in events),
+    )

@@ -72,6 +72,7 @@ def _total(total: Total) -> dict[str, Any]:
         "inferences_per_second": _number(total.throughput),
         "joules": _number(total.joules),
         "joules_by_use": {name: _number(joules) for name, joules in total.energy.items()},
+        "joules_missing": list(total.energy_missing),
         "confidence": total.confidence,
         "unknown": [_unknown(op) for op in total.unknown],
     }

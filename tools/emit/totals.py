@@ -106,7 +106,9 @@ def _energy(total: Total, at_least: str) -> list[str]:
         return []
     whole = sum(total.energy.values())
     split = ", ".join(f"{name} {100 * joules / whole:.0f} %" for name, joules in total.energy.items() if whole)
-    return [f"{at_least}{si(total.joules, 'J')}", *([split] if split else [])]
+    missing = f"no coefficient for {', '.join(total.energy_missing)}" if total.energy_missing else ""
+    bound = "≥ " if missing else at_least
+    return [f"{bound}{si(total.joules, 'J')}", *(part for part in (split, missing) if part)]
 
 
 def _memory(total: Total) -> list[str]:
