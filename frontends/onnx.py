@@ -1,8 +1,7 @@
 """ONNX models to IR: opsets 7 to the newest, with local functions inlined and subgraphs as regions.
 
-Weights are types, not bytes: initialisers above a small threshold are dropped before anything looks at them, so
-external data may be absent. Result types come from onnx's own whole-model inference on that stripped model, which is
-C++; what it leaves open the ``shape`` pass fills in.
+Weights are types, not bytes: they are skipped when the file is read (:mod:`.onnx_file`), and external data may be
+absent. Result types come from onnx's own inference (:mod:`.onnx_inference`).
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..ir import (
     CONSTANT,
-    FLOAT_FOLD_LIMIT,
     FOLD_LIMIT,
     INPUT,
     OUTPUT,
@@ -33,6 +30,7 @@ from ..ir import (
 from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
 from .onnx_file import DamagedFileError, read_structure
+from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
 from .registry import Frontend, FrontendError, register
 
 if TYPE_CHECKING:
@@ -44,6 +42,7 @@ UNNAMED = Symbol("?")
 OLDEST_OPSET = 7
 _LAST_AXIS_SINCE = 13
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+_BOOLEAN_MASK_SINCE = 10
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -62,12 +61,11 @@ def load_onnx(source: Path | ModelProto) -> Graph:
     else:
         model, path = _parse(source), source
     label = str(path or "model")
+    check_names(model, label)
     opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     _check(model, opsets, label)
-    _strip_weights(model.graph)
-    for function in model.functions:
-        _strip_nodes(function.node)
-    model = _inferred(_inlined(model, label))
+    strip_weights(model, label)
+    model = infer_types(_inlined(model, label))
     name = path.stem if path else model.graph.name or "model"
     graph = Graph(name, {"format": "onnx", "opset": {key: opsets[key] for key in sorted(opsets)}})
     if model.producer_name:
@@ -104,47 +102,6 @@ def _check(model: ModelProto, opsets: Mapping[str, int], label: str) -> None:
         )
 
 
-# -- weights ----------------------------------------------------------------------------------------------------------
-
-
-def _keeps_values(tensor: TensorProto) -> bool:
-    dtype = dtype_of(tensor.data_type)
-    if any(extent < 0 for extent in tensor.dims):
-        return False
-    limit = FOLD_LIMIT if dtype.is_integer else FLOAT_FOLD_LIMIT
-    return prod(tensor.dims) <= limit and tensor.data_location == 0 and dtype.sized
-
-
-def _strip_tensor(tensor: TensorProto) -> None:
-    """Drop a tensor's bytes and declare them external, which onnx's inference takes as a typed unknown."""
-    from onnx import TensorProto
-
-    if tensor.data_location == TensorProto.EXTERNAL or _keeps_values(tensor):
-        return
-    kept = (tensor.name, tensor.data_type, list(tensor.dims))
-    tensor.Clear()
-    tensor.name, tensor.data_type = kept[0], kept[1]
-    tensor.dims.extend(kept[2])
-    tensor.data_location = TensorProto.EXTERNAL
-    location = tensor.external_data.add()
-    location.key, location.value = "location", "dropped"
-
-
-def _strip_weights(graph: GraphProto) -> None:
-    for tensor in graph.initializer:
-        _strip_tensor(tensor)
-    _strip_nodes(graph.node)
-
-
-def _strip_nodes(nodes: Sequence[NodeProto]) -> None:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                _strip_tensor(attribute.t)
-            if attribute.HasField("g"):
-                _strip_weights(attribute.g)
-
-
 def _inlined(model: ModelProto, label: str) -> ModelProto:
     if not model.functions:
         return model
@@ -155,17 +112,6 @@ def _inlined(model: ModelProto, label: str) -> ModelProto:
     except Exception as error:  # the binding raises several unrelated types
         raise FrontendError(f"{label}: its local functions cannot be inlined: {error}") from None
     return inlined
-
-
-def _inferred(model: ModelProto) -> ModelProto:
-    """Return the model with onnx's inferred types; unchanged where inference fails: ``shape`` then works them out."""
-    from onnx import shape_inference
-
-    try:
-        inferred: ModelProto = shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # the binding raises several unrelated types; an ill-typed model is analysed all the same
-        return model
-    return inferred
 
 
 # -- graphs -----------------------------------------------------------------------------------------------------------
@@ -272,6 +218,8 @@ class _Builder:
         results = [
             (name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)
         ]
+        if node.op_type == "Dropout" and self.opset < _BOOLEAN_MASK_SINCE and operands and operands[0]:
+            results[1:] = [(name, operands[0].type) for name, _ in results[1:]]  # ONNX Dropout-7: mask is of type T
         loc = Location.of(
             node.name or (node.output[0] if node.output else node.op_type), _module(node, operands), index
         )
@@ -425,7 +373,7 @@ def _dense(tensor: TensorProto, where: str) -> Dense | None:
     """Return a tensor's values where it is small enough to keep them."""
     from onnx import numpy_helper
 
-    if tensor.data_location == 1 or not _keeps_values(tensor):
+    if tensor.data_location == 1 or not keeps_values(tensor):
         return None
     try:
         array = numpy_helper.to_array(tensor)
@@ -438,9 +386,9 @@ def _dense(tensor: TensorProto, where: str) -> Dense | None:
 def _recognises(head: bytes) -> bool:
     """A ModelProto starts with a protobuf field header: any of its fields, most often ``ir_version`` (08)."""
     fields_and_types = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2}
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head[:16]):
+        return False  # text, whatever its first letter would be as a header
     number, wire = head[0] >> 3, head[0] & 7
-    if head[0] in (0x0A,) or head[:1].isspace() or head[:4].isalpha():
-        return False
     return fields_and_types.get(number) == wire
 
 

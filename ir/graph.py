@@ -265,9 +265,9 @@ class Graph:
         op = Op(name, (), attributes or {}, tuple(regions), loc, order)
         self._nx.add_node(op)
         op.results = tuple(Value("", type, op, index) for index, (_, type) in enumerate(results))
-        for value, (wanted, _) in zip(op.results, results, strict=True):
-            value.name = self._fresh(wanted)
-            self._values[value.name] = value
+        for result, (wanted, _) in zip(op.results, results, strict=True):
+            result.name = self._fresh(wanted)
+            self._values[result.name] = result
         op.operands = tuple(operands)
         for index, value in enumerate(op.operands):
             if value is not None:

@@ -111,7 +111,8 @@ def type_to_proto(type_: Type) -> onnx.TypeProto | None:
 
 def _dim_to_proto(dim: Dim, proto: Any) -> None:
     if isinstance(dim, int):
-        proto.dim_value = dim
+        if dim >= 0:  # onnx's inference of Slice aborts the process on a negative one
+            proto.dim_value = dim
     elif dim.name != "?":
         proto.dim_param = dim.name
 
@@ -131,7 +132,7 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
     import onnx.shape_inference
 
     domain = "" if op.dialect == "onnx" else op.dialect
-    if op.regions or not onnx.defs.has(op.base_name, domain):
+    if op.regions or not onnx.defs.has(op.base_name, domain) or _wrong_split(op):
         return None
     try:
         if opset is None or domain:
@@ -152,6 +153,14 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
     if not inferred:
         return None
     return tuple(type_from_proto(inferred[name]) if name in inferred else UnknownType() for name in _results(op))
+
+
+def _wrong_split(op: Op) -> bool:
+    """Whether a split says another number of outputs than it has: onnx's inference then ends the process."""
+    count, sizes = op.attributes.get("num_outputs"), op.attributes.get("split")
+    said = [] if count is None else [count]
+    said += [len(sizes)] if isinstance(sizes, tuple) else []
+    return op.name == "onnx.Split" and any(number != len(op.results) for number in said)
 
 
 def _infer(op: Op, schema: onnx.defs.OpSchema) -> dict[str, onnx.TypeProto] | None:

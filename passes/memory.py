@@ -116,7 +116,8 @@ def _storages(graph: Graph, steps: Sequence[Op], views: bool, in_place: bool) ->
 
 
 def _read_at(user: Op, position: dict[Op, int], end: int) -> int:
-    return end - 1 if user.name == OUTPUT else position[user]
+    """The step at which ``user`` reads; outputs are read after the last one, so that nothing is written over them."""
+    return end if user.name == OUTPUT else position[user]
 
 
 def _shared_storage(
@@ -133,22 +134,25 @@ def _shared_storage(
         storage = of.get(source)
         if storage is None or storage.last != step or storage.bytes != (value.bytes or 0):
             continue
-        if storage.first > 0 and _read_last(op, source, inner[-1]):
+        if storage.first > 0 and _overwritable(op, source):
             return storage
     return None
 
 
-def _read_last(op: Op, source: Value, last: Op) -> bool:
-    """Whether a kernel reads ``source`` only in its last operation, so that nothing reads it after the write began."""
+def _overwritable(op: Op, source: Value) -> bool:
+    """Whether a kernel reads ``source`` once, and element by element as it writes its result: a convolution's sum."""
     if not op.regions:
         return True
     (region,) = op.regions
-    entry = region.inputs[op.operands.index(source)]
-    return region.users(entry) == [last]
+    readers = region.users(region.inputs[op.operands.index(source)])
+    if len(readers) != 1:
+        return False
+    after = region.body[region.body.index(readers[0]) :]
+    return all(kind_of(member) is Kind.ELEMENTWISE for member in after)
 
 
 def _live_bytes(storages: Sequence[Storage], steps: int) -> list[int]:
-    change = [0] * (steps + 1)
+    change = [0] * (steps + 2)
     for storage in storages:
         change[storage.first] += storage.bytes
         change[storage.last + 1] -= storage.bytes

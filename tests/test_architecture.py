@@ -36,7 +36,7 @@ def modules() -> list[Path]:
 
 
 def imported(source: str, module: Path) -> Iterator[tuple[str, int]]:
-    """Each module that ``source`` imports, wherever in it, as a path in the package (``graphs.ir.graph``), and the line."""
+    """Each module that ``source`` imports, wherever in it, by its full name (``graphs.ir.graph``), and the line."""
     package = ("graphs", *module.parts[:-1])
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -124,7 +124,7 @@ def _only_loads(tree: ast.Module) -> bool:
 def loaded_by(*arguments: str) -> set[str]:
     """Top-level names of the modules that a fresh ``graphs-opt`` has loaded when it is done."""
     code = (
-        "import sys, json, contextlib, io\nfrom graphs.tools.opt import main\nsys.argv = ['graphs-opt', *sys.argv[1:]]\n"
+        "import sys, json, contextlib, io\nfrom graphs.tools.opt import main\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main()\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )

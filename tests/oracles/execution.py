@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,15 @@ import onnx
 import onnxruntime
 from materialise import materialised, random_inputs
 
-__all__ = ["Executed", "cpu_session", "dump_shapes", "executed_order", "executed_shapes", "load_shapes", "shapes_of_run"]
+__all__ = [
+    "Executed",
+    "cpu_session",
+    "dump_shapes",
+    "executed_order",
+    "executed_shapes",
+    "load_shapes",
+    "shapes_of_run",
+]
 
 _VALUES_PER_RUN = 400
 
@@ -93,31 +102,42 @@ def shapes_of_run(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, Exe
     return types
 
 
+@contextmanager
+def _writable(path: Path, seed: int) -> Iterator[Path]:
+    """The model file with its weights, made-up ones where they are missing, in a folder that may be written to."""
+    with materialised(path, seed) as complete, tempfile.TemporaryDirectory(prefix="run-") as folder:
+        if complete != path:
+            yield complete
+            return
+        for entry in path.parent.resolve().iterdir():
+            (Path(folder) / entry.name).symlink_to(entry)
+        yield Path(folder) / path.name
+
+
 def executed_shapes(path: Path, seed: int = 0) -> dict[str, Executed]:
     """The same of a model file whose weights may be elsewhere; random ones and random inputs are used."""
     inputs = random_inputs(onnx.load(path, load_external_data=False), seed)
-    with materialised(path, seed) as complete:
-        if complete != path:
-            return shapes_of_run(complete, inputs)
-        with tempfile.TemporaryDirectory(prefix="run-") as folder:
-            link = Path(folder) / path.name
-            for entry in path.parent.iterdir():
-                (Path(folder) / entry.name).symlink_to(entry)
-            return shapes_of_run(link, inputs)
+    with _writable(path, seed) as complete:
+        return shapes_of_run(complete, inputs)
 
 
 def executed_order(path: Path, seed: int = 0) -> list[str]:
     """The names of the nodes in the order in which the unoptimised graph runs, as the runtime's own profile has it.
 
-    Nodes without a name appear as the runtime numbers them; constants do not run and so do not appear.
+    A node without a name goes by its first output's. Constants do not run and so do not appear; what the runtime takes
+    apart appears as its parts.
     """
-    inputs = random_inputs(onnx.load(path, load_external_data=False), seed)
+    model = onnx.load(path, load_external_data=False)
+    for node in model.graph.node:
+        node.name = node.name or next(filter(None, node.output))
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
-    with materialised(path, seed) as complete, tempfile.TemporaryDirectory(prefix="profile-") as folder:
-        options.profile_file_prefix = str(Path(folder) / "run")
-        session = cpu_session(complete, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, options)
-        session.run(None, inputs)
+    with _writable(path, seed) as complete:
+        named = complete.with_name("named.onnx")
+        named.write_bytes(model.SerializeToString())
+        options.profile_file_prefix = str(complete.with_name("profile"))
+        session = cpu_session(named, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, options)
+        session.run(None, random_inputs(model, seed))
         events = json.loads(Path(session.end_profiling()).read_text())
     kernels = [event for event in events if event["name"].endswith("_kernel_time")]
     return [event["name"].removesuffix("_kernel_time") for event in sorted(kernels, key=lambda event: event["ts"])]

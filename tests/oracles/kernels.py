@@ -128,10 +128,7 @@ def _views_behind(optimised: onnx.GraphProto, plain: Mapping[str, Executed]) -> 
     return {
         node.input[0]: node.output[0]
         for node in optimised.node
-        if node.op_type in VIEWS
-        and uses[node.input[0]] == 1
-        and node.input[0] not in plain
-        and node.output[0] in plain
+        if node.op_type in VIEWS and uses[node.input[0]] == 1 and node.input[0] not in plain and node.output[0] in plain
     }
 
 

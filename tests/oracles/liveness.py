@@ -1,20 +1,21 @@
 """How much memory a network's activations take at once, by two independent accounts.
 
-`peak_activation_memory` is brute force over the unfused graph: at every step it looks at every value anew and adds up
+`peak_activation_memory` is brute force over the unfused graph: at every step it goes through every value and adds up
 the sizes of those that are live. An op's outputs are allocated before it runs; an input is freed after the last op that
-reads it has run. Graph outputs live from the op that writes them to the end. Graph inputs live from the start to their last use, or are left out
-(the caller owns them). Never counted are initialisers and what depends on nothing else (constants, the shape of a value,
-and all that is computed from those), since a runtime works these out before the first step; the ops that compute them are
-no steps.
+reads it has run. Graph outputs live from the op that writes them to the end. Graph inputs live from the start to their
+last use, or are left out (the caller owns them). Never counted are initialisers and what follows from them and from
+shapes alone, since a runtime works these out before the first step; the ops that compute them are no steps.
 
-`arena_usage` is what onnxruntime's own allocator reports of a run.
+`arena_usage` is what onnxruntime's own allocator reports of a run. With its optimisations off, and with buffers freed
+rather than kept for later, it agrees to the byte with the brute force that lets activations write over their inputs,
+on every network that has no constants to work out and no op that the runtime takes apart.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +28,15 @@ from materialise import materialised, random_inputs
 __all__ = ["ArenaUsage", "Peak", "arena_usage", "constant_values", "order_of_steps", "peak_activation_memory"]
 
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
-RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"})
+RANDOM = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+)
 SHAPE_OF = frozenset({"Shape", "Size"})
 
-Share = Literal["nothing", "views"]
+IN_PLACE = frozenset({"Clip", "Elu", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Softmax", "Tanh"})
+"""Ops that onnxruntime's CPU provider lets write over their input; observed, and Add, Mul and Gelu are not of them."""
+
+Share = Literal["nothing", "views", "in_place"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +51,20 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class ArenaUsage:
-    """Bytes that the CPU arena had handed out at most, over one run on one thread.
+    """Bytes that the CPU arena had handed out at most, beyond what it had before the first kernel of the run.
 
-    `requested` is what the kernels asked for, right after a kernel ran: the buffers of values as the runtime plans
-    them, in-place outputs and reused buffers counted once, without scratch memory that the kernel has given back by
-    then. `in_use` is the arena's own high-water mark since it was made: with scratch memory and the unused rest of each
-    chunk. `held` is what the arena took from the system. Graph inputs are the caller's and weights are kept outside, so
-    neither is in any of the three; graph outputs are. What was in use before the first kernel is left out of `requested`.
+    `requested` is what was asked for: the buffers of values as the runtime plans them. An output that takes over its
+    input's buffer (a view's, an activation's) is not counted again. `in_use` has the rounding of each piece besides.
+    Both are read right after each kernel, while its inputs still exist, and so do not see the scratch memory (im2col,
+    packed operands) that a kernel takes and gives back. Graph inputs are the caller's and so outside the arena; graph
+    outputs are inside. Weights, which it may hold as well, packed for the kernels, are there before.
     """
 
     requested: int
     in_use: int
-    held: int
+    op_type: str
+    """What runs when most is requested; `grew` says that it took memory, which a view and an op in place do not."""
+    grew: bool
 
 
 def _read_names(node: onnx.NodeProto) -> Iterator[str]:
@@ -102,17 +110,22 @@ def order_of_steps(graph: onnx.GraphProto, executed: Sequence[str] | None = None
     for index in reversed(range(len(steps))):
         behind = [rank[reader] for name in steps[index].output for reader in readers.get(name, [])]
         rank[index] = position.get(_node_name(steps[index]), min(behind, default=float(len(executed))) - 0.5)
-    return [steps[index] for index in sorted(rank, key=lambda index: (rank[index], index))]
+    return _topological(steps, rank)
 
 
-def _storages(steps: Iterable[onnx.NodeProto], share: Share) -> dict[str, str]:
-    """The value whose memory each value lies in: its own or, where views are shared, that of what it is a view of."""
-    storage: dict[str, str] = {}
-    for node in steps:
-        for name in filter(None, node.output):
-            source = node.input[0] if share == "views" and node.op_type in VIEWS else name
-            storage[name] = storage.get(source, source)
-    return storage
+def _topological(steps: Sequence[onnx.NodeProto], rank: Mapping[int, float]) -> list[onnx.NodeProto]:
+    """The steps by rank, but never one before another that it reads from: what was taken apart may have run earlier."""
+    missing = {name for node in steps for name in node.output if name}
+    waiting = sorted(rank, key=lambda index: (rank[index], index))
+    order: list[onnx.NodeProto] = []
+    while waiting:
+        index = next((index for index in waiting if missing.isdisjoint(_read_names(steps[index]))), None)
+        if index is None:
+            raise ValueError("the graph has a cycle")
+        waiting.remove(index)
+        missing.difference_update(steps[index].output)
+        order.append(steps[index])
+    return order
 
 
 def _lifetimes(graph: onnx.GraphProto, steps: Sequence[onnx.NodeProto]) -> dict[str, tuple[int, int]]:
@@ -130,6 +143,33 @@ def _lifetimes(graph: onnx.GraphProto, steps: Sequence[onnx.NodeProto]) -> dict[
     return lifetimes
 
 
+def _storages(
+    graph: onnx.GraphProto,
+    steps: Sequence[onnx.NodeProto],
+    lifetimes: Mapping[str, tuple[int, int]],
+    types: Mapping[str, Executed],
+    share: Share,
+) -> dict[str, str]:
+    """The value whose memory each value lies in: its own, or an earlier one's that it is a view of or replaces.
+
+    A value is replaced where nothing that lies in its memory is read later, and neither side is the caller's.
+    """
+    storage = {name: name for name in lifetimes}
+    callers = {value.name for value in (*graph.input, *graph.output)}
+    for step, node in enumerate(steps):
+        if share == "nothing" or node.input[0] not in storage:
+            continue
+        source, target = storage[node.input[0]], node.output[0]
+        if node.op_type in VIEWS:
+            storage[target] = source
+        elif share == "in_place" and node.op_type in IN_PLACE and types[source].nbytes == types[target].nbytes:
+            tenants = {name for name, place in storage.items() if place == source}
+            dying = all(lifetimes[name][1] <= step for name in tenants)
+            if dying and callers.isdisjoint(tenants | {target}):
+                storage[target] = source
+    return storage
+
+
 def peak_activation_memory(
     graph: onnx.GraphProto,
     types: Mapping[str, Executed],
@@ -140,18 +180,18 @@ def peak_activation_memory(
 ) -> Peak:
     """The peak over `steps`, by default the ops in the order of the file; `types` gives every value's executed type.
 
-    With `share="views"` a view's output costs nothing and keeps what it is a view of alive. Of equal peaks the first
-    counts.
+    With `share="views"` a view's output costs nothing and keeps what it is a view of alive; with `"in_place"` an
+    activation writes over an input that dies there besides. Of equal peaks the first counts.
     """
     steps = order_of_steps(graph) if steps is None else steps
-    storage = _storages(steps, share)
     lifetimes = _lifetimes(graph, steps)
+    storage = _storages(graph, steps, lifetimes, types, share)
     left_out = constant_values(graph)
     if not count_inputs:
         left_out |= {value.name for value in graph.input}
     peak = Peak(-1, -1, "", ())
     for step, node in enumerate(steps):
-        live = {storage.get(name, name) for name, (first, last) in lifetimes.items() if first <= step <= last}
+        live = {storage[name] for name, (first, last) in lifetimes.items() if first <= step <= last}
         live -= left_out
         nbytes = sum(types[name].nbytes for name in live)
         if nbytes > peak.nbytes:
@@ -159,11 +199,13 @@ def peak_activation_memory(
     return peak
 
 
-def _kernel_events(complete: Path, inputs: Mapping[str, Any], level: onnxruntime.GraphOptimizationLevel) -> list[Any]:
+def _kernel_events(
+    complete: Path, inputs: Mapping[str, Any], level: onnxruntime.GraphOptimizationLevel, reuse: bool
+) -> list[Any]:
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
     options.enable_mem_pattern = False  # else one block for the whole run is asked for in advance
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    options.enable_mem_reuse = reuse
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
         session = cpu_session(complete, level, options)
@@ -173,17 +215,28 @@ def _kernel_events(complete: Path, inputs: Mapping[str, Any], level: onnxruntime
     return [event["args"] for event in sorted(kernels, key=lambda event: event["ts"])]
 
 
-def arena_usage(path: Path, level: onnxruntime.GraphOptimizationLevel, seed: int = 0) -> ArenaUsage:
+def arena_usage(
+    path: Path, level: onnxruntime.GraphOptimizationLevel, *, reuse: bool = False, seed: int = 0
+) -> ArenaUsage:
     """What the arena reports of one run of a model file at `level`; missing weights are made up.
 
-    The figures come from the memory statistics that the profile carries from onnxruntime 1.31 on; KeyError before that.
+    With `reuse`, the runtime's default, a dead buffer waits for a later value of the same size instead of being freed:
+    fewer allocations, and often more memory than is live. The figures come from the memory statistics that the profile
+    carries from onnxruntime 1.31 on; KeyError before that.
     """
     inputs = random_inputs(onnx.load(path, load_external_data=False), seed)
     with materialised(path, seed) as complete:
-        events = _kernel_events(complete, inputs, level)
-    before = int(events[0]["mem_bytes_requested_in_use"]) - int(events[0]["mem_requested_in_use_delta"])
+        events = _kernel_events(complete, inputs, level, reuse)
+
+    peak = max(events, key=lambda event: int(event["mem_bytes_requested_in_use"]))
+
+    def most(total: str, delta: str) -> int:
+        before = int(events[0][total]) - int(events[0][delta])
+        return max(int(event[total]) for event in events) - before
+
     return ArenaUsage(
-        requested=max(int(event["mem_bytes_requested_in_use"]) for event in events) - before,
-        in_use=int(events[-1]["mem_in_use_peak"]),
-        held=max(int(event["mem_arena_held"]) for event in events),
+        requested=most("mem_bytes_requested_in_use", "mem_requested_in_use_delta"),
+        in_use=most("mem_bytes_in_use", "mem_in_use_delta"),
+        op_type=peak["op_name"],
+        grew=int(peak["mem_requested_in_use_delta"]) > 0,
     )

@@ -69,7 +69,7 @@ def _gemm(inputs: list[Shape], outputs: list[Shape], attributes: Attributes) -> 
 
 
 def _recurrent(gates: int) -> Callable[[list[Shape], list[Shape], Attributes], int]:
-    """Every gate of every step multiplies the input and the hidden state: W is (dirs, gates·h, i), R (dirs, gates·h, h)."""
+    """Every gate of every step multiplies input and hidden state: W is (dirs, gates·h, i), R is (dirs, gates·h, h)."""
 
     def count(inputs: list[Shape], outputs: list[Shape], attributes: Attributes) -> int:
         steps_and_batch = inputs[0][0] * inputs[0][1]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 __all__ = ["fan_in", "is_complete", "materialise", "materialised", "random_inputs", "random_tensor"]
 
 Shape = tuple[int, ...]
+Array = NDArray[Any]
 
 
 def fan_in(shape: Shape) -> int:
@@ -32,7 +34,7 @@ def fan_in(shape: Shape) -> int:
     return max(1, shape[0] if len(shape) == 2 else prod(shape[1:]))
 
 
-def random_tensor(shape: Shape, dtype: np.dtype, generator: np.random.Generator) -> NDArray:
+def random_tensor(shape: Shape, dtype: np.dtype[Any], generator: np.random.Generator) -> Array:
     """Numbers that a weight of this shape might hold; integers are small and never negative."""
     if not np.issubdtype(dtype, np.floating):
         return generator.integers(0, 10, shape).astype(dtype)
@@ -94,14 +96,14 @@ def materialised(path: Path, seed: int = 0) -> Iterator[Path]:
         yield folder / path.name
 
 
-def random_inputs(model: onnx.ModelProto, seed: int = 0, unbound: int = 1) -> dict[str, NDArray]:
+def random_inputs(model: onnx.ModelProto, seed: int = 0, unbound: int = 1) -> dict[str, Array]:
     """One value per graph input that no initialiser provides; integers stay under 10, so that they index a vocabulary.
 
     `unbound` stands for every dimension that has no number.
     """
     generator = np.random.default_rng(seed)
     provided = {tensor.name for tensor in model.graph.initializer}
-    inputs: dict[str, NDArray] = {}
+    inputs: dict[str, Array] = {}
     for value in model.graph.input:
         if value.name in provided:
             continue

@@ -1,0 +1,50 @@
+// RUN: graphs-opt --passes=shape --emit=text --split-input-file %s | filecheck %s
+
+// Shape arithmetic is evaluated and gone; the reshape's type follows from it.
+// CHECK-NOT: "onnx.Shape"
+// CHECK-NOT: "onnx.Gather"
+// CHECK-NOT: "onnx.Concat"
+// CHECK: %target = "graphs.constant"() {value = dense<[-1, 12]> : tensor<2xi64>}
+// CHECK-NEXT: %y = "onnx.Reshape"(%x, %target) : (tensor<2x12x64xf32>, tensor<2xi64>) -> tensor<128x12xf32>
+// CHECK: sym_name = "folded"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<2x12x64xf32>
+  %shape = "onnx.Shape"(%x) : (tensor<2x12x64xf32>) -> tensor<*xi64>
+  %one = "graphs.constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %dim = "onnx.Gather"(%shape, %one) {axis = 0} : (tensor<*xi64>, tensor<i64>) -> tensor<*xi64>
+  %axes = "graphs.constant"() {value = dense<[0]> : tensor<1xi64>} : () -> tensor<1xi64>
+  %dim_1 = "onnx.Unsqueeze"(%dim, %axes) : (tensor<*xi64>, tensor<1xi64>) -> tensor<*xi64>
+  %minus = "graphs.constant"() {value = dense<[-1]> : tensor<1xi64>} : () -> tensor<1xi64>
+  %target = "onnx.Concat"(%minus, %dim_1) {axis = 0} : (tensor<1xi64>, tensor<*xi64>) -> tensor<*xi64>
+  %y = "onnx.Reshape"(%x, %target) : (tensor<2x12x64xf32>, tensor<*xi64>) -> tensor<*xf32>
+  "graphs.output"(%y) : (tensor<*xf32>) -> ()
+}) {sym_name = "folded"} : () -> ()
+
+// -----
+
+// What depends on the data stays open, and only that: the rank and the other dimension are known.
+// CHECK: %where = "onnx.NonZero"(%x) : (tensor<4x6xf32>) -> tensor<2x?xi64
+// CHECK: %places = "onnx.Transpose"({{.*}} -> tensor<?x2xi64
+// CHECK: sym_name = "dependent"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<4x6xf32>
+  %where = "onnx.NonZero"(%x) : (tensor<4x6xf32>) -> tensor<*xi64>
+  %places = "onnx.Transpose"(%where) {perm = [1, 0]} : (tensor<*xi64>) -> tensor<*xi64>
+  "graphs.output"(%places) : (tensor<*xi64>) -> ()
+}) {sym_name = "dependent"} : () -> ()
+
+// -----
+
+// A target shape that is no constant says nothing but the rank.
+// CHECK: "onnx.Reshape"(%x, %target) {{.*}} -> tensor<{{[?]x[?]xf32|[*]xf32}}
+// CHECK: sym_name = "unfolded_kept"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<2x3xf32>
+  %target = "graphs.input"() : () -> tensor<2xi64>
+  %y = "onnx.Reshape"(%x, %target) : (tensor<2x3xf32>, tensor<2xi64>) -> tensor<*xf32>
+  %z = "onnx.Relu"(%y) : (tensor<*xf32>) -> tensor<*xf32>
+  "graphs.output"(%z) : (tensor<*xf32>) -> ()
+}) {sym_name = "unfolded_kept"} : () -> ()

@@ -1,0 +1,499 @@
+"""ONNX files of every age and shape load, verify and come through text; files that hold no model are refused clearly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+import graphs
+from graphs.frontends import FrontendError
+from graphs.frontends.onnx import load_onnx
+from graphs.ir import CONSTANT, Symbol
+
+NEWEST = onnx.defs.onnx_opset_version()
+OPSETS = (7, 9, 11, 13, 17, 21, NEWEST)
+F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+Dims = Sequence[int | str | None]
+
+
+def value(name: str, dims: Dims | None, type: int = F32) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, type, dims)
+
+
+def weight(name: str, array: object) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(array), name)
+
+
+def floats(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+def model(
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[str],
+    weights: Sequence[TensorProto] = (),
+    opset: int = 17,
+    **more: object,
+) -> ModelProto:
+    graph = helper.make_graph(nodes, "g", inputs, [ValueInfoProto(name=name) for name in outputs], weights)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10, **more)
+
+
+def loaded(proto: ModelProto, folder: Path) -> graphs.Graph:
+    """Load from a file, prove the graph sound, and take it through text."""
+    path = folder / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    graph = graphs.load(path)
+    graphs.verify(graph)
+    assert graphs.parse(str(graph)) == graph
+    return graph
+
+
+def inferred(graph: graphs.Graph, **dims: int) -> graphs.Graph:
+    """After ``bind`` and ``shape``, proved sound and taken through text again."""
+    found = graphs.run("shape", graph, target="intel-core-i7-12700k", dims=dims).graph
+    assert graphs.parse(str(found)) == found
+    return found
+
+
+def shape_of(graph: graphs.Graph, name: str) -> tuple[int | Symbol, ...]:
+    type = graph.value(name).type
+    assert isinstance(type, graphs.TensorType) and type.shape is not None, f"{name}: {type}"
+    return type.shape
+
+
+# -- opsets -----------------------------------------------------------------------------------------------------------
+
+
+def _squeeze(opset: int) -> tuple[NodeProto, list[TensorProto]]:
+    if opset < 13:
+        return helper.make_node("Squeeze", ["p"], ["q"], axes=[2, 3]), []
+    return helper.make_node("Squeeze", ["p", "axes"], ["q"]), [weight("axes", np.array([2, 3]))]
+
+
+def _clip(opset: int) -> tuple[NodeProto, list[TensorProto]]:
+    if opset < 11:
+        return helper.make_node("Clip", ["b"], ["r"], min=0.0, max=6.0), []
+    return helper.make_node("Clip", ["b", "lo", "hi"], ["r"]), [weight("lo", np.float32(0)), weight("hi", np.float32(6))]
+
+
+def _slice(opset: int) -> tuple[NodeProto, list[TensorProto]]:
+    if opset < 10:
+        return helper.make_node("Slice", ["q"], ["s"], axes=[1], starts=[2], ends=[6]), []
+    constants = [weight("starts", np.array([2])), weight("ends", np.array([6])), weight("on", np.array([1]))]
+    return helper.make_node("Slice", ["q", "starts", "ends", "on"], ["s"]), constants
+
+
+def small_network(opset: int) -> ModelProto:
+    """Conv, BatchNormalization, Clip, pooling, Squeeze, Slice, Dropout and Softmax as the opset spells them."""
+    (squeeze, axes), (clip, bounds), (cut, ranges) = _squeeze(opset), _clip(opset), _slice(opset)
+    make = helper.make_node
+    nodes = [
+        make("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        make("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["b"]),
+        clip,
+        make("GlobalAveragePool", ["r"], ["p"]),
+        squeeze,
+        cut,
+        make("Dropout", ["s"], ["d", "mask"]),
+        make("Softmax", ["d"], ["y"]),
+    ]
+    norm = [weight(name, floats(8)) for name in ("scale", "bias", "mean", "var")]
+    weights = [weight("w", floats(8, 3, 3, 3)), *norm, *axes, *bounds, *ranges]
+    return model(nodes, [value("x", [1, 3, 10, 10])], ["y", "mask"], weights, opset)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset(opset: int, tmp_path: Path) -> None:
+    graph = loaded(small_network(opset), tmp_path)
+    assert graph.attributes["opset"] == {"ai.onnx": opset, "com.example": 1}
+    types = inferred(graph)
+    shapes = {name: shape_of(types, name) for name in ("c", "b", "r", "p", "q", "s", "d", "mask", "y")}
+    image = (1, 8, 10, 10)
+    assert shapes == {
+        **dict.fromkeys("cbr", image),
+        "p": (1, 8, 1, 1),
+        "q": (1, 8),
+        **dict.fromkeys(("s", "d", "mask", "y"), (1, 4)),
+    }
+    mask = types.value("mask").type
+    assert isinstance(mask, graphs.TensorType)
+    assert mask.dtype is (graphs.DType.BOOL if opset >= 10 else graphs.DType.F32)
+    report = graphs.run("fuse,lower,cost,coverage", graph, target="intel-core-i7-12700k")
+    assert report.total.macs == 8 * 100 * 27
+    assert report.total.exact
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_softmax_axis_follows_the_opset(opset: int) -> None:
+    proto = model([helper.make_node("Softmax", ["x"], ["y"])], [value("x", [2, 3, 4])], ["y"], opset=opset)
+    (softmax,) = load_onnx(proto).body
+    assert softmax.attributes.get("axis", -1) == (1 if opset < 13 else -1)
+
+
+@pytest.mark.parametrize("opset", [1, 6])
+def test_opsets_that_are_too_old(opset: int) -> None:
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], [value("x", [1])], ["y"], opset=opset)
+    with pytest.raises(FrontendError, match=f"opset {opset} is older than 7, the oldest that is read") as caught:
+        load_onnx(proto)
+    assert "version_converter" in caught.value.help
+
+
+# -- subgraphs --------------------------------------------------------------------------------------------------------
+
+
+def body(name: str, nodes: Sequence[NodeProto], inputs: Sequence[ValueInfoProto], *outputs: str) -> onnx.GraphProto:
+    return helper.make_graph(nodes, name, inputs, [ValueInfoProto(name=output) for output in outputs])
+
+
+def branch(op: str, operands: list[str], result: str) -> onnx.GraphProto:
+    return body(f"{op.lower()}_branch", [helper.make_node(op, operands, [result])], [], result)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 21, NEWEST])
+def test_if_captures_outer_values(opset: int, tmp_path: Path) -> None:
+    choose = helper.make_node(
+        "If",
+        ["cond"],
+        ["y"],
+        name="choose",
+        then_branch=branch("MatMul", ["h", "w"], "t"),
+        else_branch=branch("MatMul", ["h", "v"], "e"),
+    )
+    nodes = [helper.make_node("Relu", ["x"], ["h"]), choose]
+    weights = [weight("w", floats(64, 64)), weight("v", floats(64, 64))]
+    graph = loaded(model(nodes, [value("cond", [], BOOL), value("x", [2, 64])], ["y"], weights, opset), tmp_path)
+    op = next(op for op in graph.body if op.name == "onnx.If")
+    assert {operand.name for operand in op.inputs} == {"cond", "h", "w", "v"}
+    assert op.attributes["captures"] == 3
+    for region in op.regions:
+        assert [entry.result.name for entry in region.inputs] == [operand.name for operand in list(op.inputs)[1:]]
+    assert shape_of(inferred(graph), "y") == (2, 64)
+    assert graphs.run("lower", graph, target="intel-core-i7-12700k").total.macs == 2 * 64 * 64
+
+
+def test_loop_with_a_known_trip_count(tmp_path: Path) -> None:
+    step = body(
+        "step",
+        [
+            helper.make_node("MatMul", ["state", "w"], ["next"]),
+            helper.make_node("Identity", ["keep"], ["again"]),
+            helper.make_node("ReduceSum", ["next"], ["sum"], keepdims=0),
+        ],
+        [value("i", [], I64), value("keep", [], BOOL), value("state", [2, 32])],
+        "again",
+        "next",
+        "sum",
+    )
+    loop = helper.make_node("Loop", ["trips", "", "x"], ["last", "sums"], name="loop", body=step)
+    weights = [weight("trips", np.array(5)), weight("w", floats(32, 32))]
+    graph = loaded(model([loop], [value("x", [2, 32])], ["last", "sums"], weights), tmp_path)
+    (op,) = (op for op in graph.body if op.name == "onnx.Loop")
+    assert op.operands[1] is None
+    types = inferred(graph)
+    assert shape_of(types, "last") == (2, 32)
+    assert graphs.run("lower", graph, target="intel-core-i7-12700k").total.macs == 5 * 2 * 32 * 32
+
+
+def test_scan_captures_a_weight(tmp_path: Path) -> None:
+    step = body(
+        "step",
+        [helper.make_node("MatMul", ["row", "w"], ["m"]), helper.make_node("Add", ["m", "state"], ["next"])],
+        [value("state", [1, 16]), value("row", [1, 16])],
+        "next",
+        "m",
+    )
+    scan = helper.make_node("Scan", ["s0", "rows"], ["last", "all"], body=step, num_scan_inputs=1)
+    inputs = [value("s0", [1, 16]), value("rows", [7, 1, 16])]
+    graph = loaded(model([scan], inputs, ["last", "all"], [weight("w", floats(16, 16))]), tmp_path)
+    types = inferred(graph)
+    assert shape_of(types, "last") == (1, 16)
+    assert shape_of(types, "all") == (7, 1, 16)
+    assert graphs.run("lower", graph, target="intel-core-i7-12700k").total.macs == 7 * 16 * 16
+
+
+def test_a_nested_subgraph_reads_from_two_levels_out(tmp_path: Path) -> None:
+    inner = body("inner", [helper.make_node("Add", ["x", "a"], ["in"])], [], "in")
+    other = body("other", [helper.make_node("Sub", ["x", "a"], ["out"])], [], "out")
+    outer = body(
+        "outer",
+        [
+            helper.make_node("Neg", ["x"], ["a"]),
+            helper.make_node("If", ["second"], ["deep"], then_branch=inner, else_branch=other),
+        ],
+        [],
+        "deep",
+    )
+    plain = body("plain", [helper.make_node("Abs", ["x"], ["flat"])], [], "flat")
+    choose = helper.make_node("If", ["first"], ["y"], then_branch=outer, else_branch=plain)
+    inputs = [value("first", [], BOOL), value("second", [], BOOL), value("x", [3, 5])]
+    graph = loaded(model([choose], inputs, ["y"]), tmp_path)
+    (op,) = graph.body
+    assert {operand.name for operand in op.inputs} == {"first", "second", "x"}
+    assert sum(member.name == "onnx.If" for member in graph.walk()) == 2
+    assert shape_of(inferred(graph), "y") == (3, 5)
+
+
+def test_a_subgraph_may_hand_an_outer_value_through(tmp_path: Path) -> None:
+    passed, made = body("passed", [], [], "x"), body("made", [helper.make_node("Neg", ["x"], ["n"])], [], "n")
+    choose = helper.make_node("If", ["c"], ["y"], then_branch=passed, else_branch=made)
+    graph = loaded(model([choose], [value("c", [], BOOL), value("x", [4])], ["y"]), tmp_path)
+    assert shape_of(inferred(graph), "y") == (4,)
+
+
+# -- functions, constants, weights ------------------------------------------------------------------------------------
+
+
+def test_local_functions_are_inlined(tmp_path: Path) -> None:
+    imports = [helper.make_opsetid("", 17)]
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["m"]), helper.make_node("Relu", ["m"], ["r"])]
+    linear = helper.make_function("com.example", "Linear", ["a", "b"], ["r"], nodes, imports)
+    twice = helper.make_function(
+        "com.example",
+        "Twice",
+        ["a", "b"],
+        ["s"],
+        [
+            helper.make_node("Linear", ["a", "b"], ["h"], domain="com.example"),
+            helper.make_node("Linear", ["h", "b"], ["s"], domain="com.example"),
+        ],
+        [*imports, helper.make_opsetid("com.example", 1)],
+    )
+    call = helper.make_node("Twice", ["x", "w"], ["y"], domain="com.example")
+    proto = model([call], [value("x", [2, 8])], ["y"], [weight("w", floats(8, 8))], functions=[linear, twice])
+    graph = loaded(proto, tmp_path)
+    assert [op.name for op in graph.body] == ["onnx.MatMul", "onnx.Relu"] * 2
+    assert shape_of(inferred(graph), "y") == (2, 8)
+
+
+def test_constant_in_every_spelling(tmp_path: Path) -> None:
+    dense = numpy_helper.from_array(np.arange(6, dtype=np.int64).reshape(2, 3))
+    sparse = helper.make_sparse_tensor(weight("", floats(2)), weight("", np.array([1, 5])), [8])
+    spellings = {
+        "tensor": ({"value": dense}, graphs.DType.I64, (2, 3)),
+        "sparse": ({"sparse_value": sparse}, graphs.DType.F32, (8,)),
+        "float": ({"value_float": 1.5}, graphs.DType.F32, ()),
+        "floats": ({"value_floats": [1.0, 2.0]}, graphs.DType.F32, (2,)),
+        "int": ({"value_int": 3}, graphs.DType.I64, ()),
+        "ints": ({"value_ints": [3, 4, 5]}, graphs.DType.I64, (3,)),
+        "string": ({"value_string": "a"}, graphs.DType.STRING, ()),
+        "strings": ({"value_strings": ["a", "b"]}, graphs.DType.STRING, (2,)),
+    }
+    nodes = [helper.make_node("Constant", [], [name], **attributes) for name, (attributes, *_) in spellings.items()]
+    graph = loaded(model(nodes, [], list(spellings)), tmp_path)
+    for name, (_, dtype, shape) in spellings.items():
+        assert graph.value(name).op.name == CONSTANT
+        assert graph.value(name).type == graphs.TensorType(dtype, shape), name
+    kept = graph.value("ints").constant
+    assert kept is not None and kept.values == (3, 4, 5)
+
+
+def test_a_sparse_initialiser_has_its_dense_shape(tmp_path: Path) -> None:
+    proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", [4, 16])], ["y"])
+    sparse = helper.make_sparse_tensor(weight("w", floats(3)), weight("w_at", np.array([0, 9, 40])), [16, 8])
+    proto.graph.sparse_initializer.append(sparse)
+    graph = loaded(proto, tmp_path)
+    assert graph.value("w").type == graphs.TensorType(graphs.DType.F32, (16, 8))
+    assert shape_of(inferred(graph), "y") == (4, 8)
+
+
+def test_external_data_may_be_missing(tmp_path: Path) -> None:
+    external = TensorProto(name="w", data_type=F32, dims=[1 << 20, 4096], data_location=TensorProto.EXTERNAL)
+    external.external_data.add(key="location", value="nowhere.bin")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    graph = loaded(model(nodes, [value("x", [1, 1 << 20])], ["y"], [external]), tmp_path)
+    report = graphs.run("fuse,lower,cost", graph, target="intel-core-i7-12700k")
+    assert report.total.weight_bytes == 16 << 30
+    assert report.total.macs == 4096 << 20
+
+
+def test_an_initialiser_that_is_an_input_too_is_a_weight(tmp_path: Path) -> None:
+    inputs = [value("x", [2, 4]), value("w", [4, 4])]
+    proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])], inputs, ["y"], [weight("w", floats(4, 4))], 8)
+    proto.ir_version = 3
+    graph = loaded(proto, tmp_path)
+    assert [entry.result.name for entry in graph.inputs] == ["x"]
+    assert graph.value("w").is_constant
+
+
+def test_symbolic_dimensions_are_bound_by_name(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    proto = model(nodes, [value("x", ["batch", None, 8])], ["y"], [weight("w", floats(8, 4))])
+    graph = loaded(proto, tmp_path)
+    assert shape_of(graph, "x") == (Symbol("batch"), Symbol("x.1"), 8)
+    bound = inferred(graph, **{"batch": 3, "x.1": 5})
+    assert shape_of(bound, "y") == (3, 5, 4)
+    assert shape_of(inferred(graph), "y") == (1, 1, 4)
+    with pytest.raises(graphs.PassError, match="no symbolic dimension 'bach'; did you mean \"batch\""):
+        inferred(graph, bach=3)
+
+
+def test_shape_arithmetic_on_symbols_is_folded_once_bound(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["y"]),
+    ]
+    weights = [weight("zero", np.array([0])), weight("rest", np.array([-1, 2]))]
+    bound = inferred(loaded(model(nodes, [value("x", ["n", 6])], ["y"], weights), tmp_path), n=4)
+    assert shape_of(bound, "y") == (4, 3, 2)
+    assert [op.name for op in bound.body] == ["onnx.Reshape"]
+
+
+def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["h"], ["y"]), helper.make_node("Neg", ["x"], ["h"])]
+    graph = loaded(model(nodes, [value("x", [2])], ["y"]), tmp_path)
+    assert [op.name for op in graph.body] == ["onnx.Neg", "onnx.Relu"]
+
+
+def test_huge_dimensions(tmp_path: Path) -> None:
+    huge = 1 << 40
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
+    graph = loaded(model(nodes, [value("x", [huge, huge])], ["y"]), tmp_path)
+    report = graphs.run("fuse,lower,memory,cost", graph, target="intel-core-i7-12700k")
+    assert report.total.flops == huge * huge
+    assert report.total.peak_activation_bytes == 2 * 4 * huge * huge
+
+
+# -- what is no model -------------------------------------------------------------------------------------------------
+
+
+def _write(content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "bad.onnx"
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+def _whole() -> bytes:
+    return small_network(17).SerializeToString()
+
+
+def _folder(folder: Path) -> Path:
+    return folder
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "truncated": (_write(_whole()[: len(_whole()) // 2]), "the protobuf is truncated or damaged"),
+    "cut by a byte": (_write(_whole()[:-1]), "the protobuf is truncated or damaged"),
+    "text": (_write(b"Hello, this is a readme\n"), "not a model of a known format"),
+    "html": (_write(b"<!DOCTYPE html><html>"), "not a model of a known format"),
+    "empty": (_write(b""), "the file is empty"),
+    "folder": (_folder, "is a directory, not a model file"),
+    "missing": (lambda folder: folder / "none.onnx", "No such file or directory"),
+    "no graph": (_write(ModelProto(ir_version=8).SerializeToString()), "it has no graph"),
+    "random": (_write(np.random.default_rng(7).bytes(4096)), "not a (model|readable)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_files_that_hold_no_model(case: str, tmp_path: Path) -> None:
+    make, says = BAD_FILES[case]
+    path = make(tmp_path)
+    with pytest.raises(FrontendError, match=says) as caught:
+        graphs.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_every_truncation_is_refused_or_read(tmp_path: Path) -> None:
+    """Wherever a download stops, the outcome is a graph or one clear error, never another exception."""
+    whole, path = _whole(), tmp_path / "cut.onnx"
+    refused = 0
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        try:
+            graphs.load(path)
+        except FrontendError:
+            refused += 1
+    assert refused > 0.95 * len(whole)
+
+
+def test_damaged_bytes_never_raise_anything_else(tmp_path: Path) -> None:
+    whole, path = bytearray(_whole()), tmp_path / "damaged.onnx"
+    generator = np.random.default_rng(3)
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for position in generator.integers(0, len(whole), 3):
+            damaged[position] = generator.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            graph = graphs.load(path)
+        except graphs.GraphsError:
+            continue
+        assert graphs.parse(str(graph)) == graph
+
+
+def _relu(source: str, result: str, name: str = "") -> NodeProto:
+    return helper.make_node("Relu", [source], [result], name=name)
+
+
+X = [value("x", [2])]
+BROKEN_NAME = small_network(17).SerializeToString().replace(b"GlobalAveragePool", b"Global\xff\xfeeragePool")
+
+BAD_MODELS: dict[str, tuple[ModelProto, str]] = {
+    "name that is no text": (ModelProto.FromString(BROKEN_NAME), r"the name b'Global\\xff\\xfeeragePool' is no text"),
+    "cycle": (model([_relu("b", "a", "one"), _relu("a", "b", "two")], X, ["b"]), "has a cycle through node 'one'"),
+    "self-cycle": (model([_relu("a", "a", "one")], X, ["a"]), "has a cycle through node 'one'"),
+    "dangling input": (model([_relu("ghost", "y", "one")], X, ["y"]), "node 'one' reads 'ghost', which nothing makes"),
+    "dangling output": (model([_relu("x", "y")], X, ["z"]), "the graph's output reads 'z', which nothing makes"),
+    "two nodes make it": (model([_relu("x", "y"), _relu("x", "y", "two")], X, ["y"]), "two nodes make 'y'.*'two'"),
+    "a node makes an input": (model([_relu("x", "x", "one")], X, ["x"]), "two nodes make 'x'|has a cycle"),
+    "two inputs of a name": (model([_relu("x", "y")], X * 2, ["y"]), "two inputs are called 'x'"),
+    "negative weight": (
+        model(
+            [helper.make_node("Add", ["x", "w"], ["y"])],
+            X,
+            ["y"],
+            [TensorProto(name="w", data_type=F32, dims=[-2])],
+        ),
+        r"weight 'w' has a negative dimension: \[-2\]",
+    ),
+    "weight too short": (
+        model(
+            [helper.make_node("Reshape", ["x", "s"], ["y"])],
+            X,
+            ["y"],
+            [TensorProto(name="s", data_type=I64, dims=[4], raw_data=b"12345678")],
+        ),
+        "weight 's': its data do not fit its type and shape",
+    ),
+    "empty constant": (model([helper.make_node("Constant", [], ["y"])], [], ["y"]), "constant 'y' has no value"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_models_that_cannot_be_run(case: str, tmp_path: Path) -> None:
+    proto, says = BAD_MODELS[case]
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(FrontendError, match=says) as caught:
+        graphs.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_negative_input_dimension_is_open(tmp_path: Path) -> None:
+    """Some exporters write -1 for a dimension that they leave open."""
+    graph = loaded(model([_relu("x", "y")], [value("x", [2, -1])], ["y"]), tmp_path)
+    assert shape_of(graph, "x") == (2, Symbol("x.1"))
+    assert shape_of(inferred(graph, **{"x.1": 6}), "y") == (2, 6)
+
+
+def test_a_missing_value_inside_a_body_is_named(tmp_path: Path) -> None:
+    choose = helper.make_node(
+        "If", ["c"], ["y"], name="choose", then_branch=branch("Neg", ["ghost"], "t"), else_branch=branch("Neg", ["x"], "e")
+    )
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(model([choose], [value("c", [], BOOL), *X], ["y"]).SerializeToString())
+    with pytest.raises(FrontendError, match="'ghost', which nothing makes"):
+        graphs.load(path)

@@ -1,0 +1,187 @@
+"""Real networks: what is claimed of every model, shown on the bundled ones and on those inside the onnx package.
+
+``benchmarks/correctness.py`` shows the same of any folder of models.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import onnx
+import pytest
+from claims import roundtrip, unknown
+from claims.claim import Claim, Row
+from claims.kernels import CLAIM as KERNELS
+from claims.kernels import agreement
+from claims.macs import CLAIM as MACS
+from claims.macs import counted_macs, independent_macs
+from claims.memory import brute_force_peak, in_order, planned_peak
+from claims.models import BUNDLED, LIGHT, label, model_files
+from claims.shapes import inferred_types, type_faults
+from execution import Executed, executed_shapes
+from liveness import order_of_steps
+
+import graphs
+
+MODELS = model_files([BUNDLED, LIGHT])
+FEW = ("mobilenet_v2", "lstm_lm", "gpt2", "resnet18_eager", "light_inception_v2", "light_shufflenet")
+"""Enough for the pull request: one of each family. The rest are slow tests."""
+
+WEIGHTY = {"bert_base", "gpt2", "swin_t", "unet_small", "t5_small_encoder", "light_densenet121", "light_vgg19"}
+"""Networks that take seconds to run with made-up weights."""
+
+
+def each(light_work: frozenset[str] | None = None) -> pytest.MarkDecorator:
+    """Parametrise over the models; those that are not light work are slow tests."""
+    slow = [light_work is not None and path.stem not in light_work for path in MODELS]
+    marked = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * s) for p, s in zip(MODELS, slow, strict=True)]
+    return pytest.mark.parametrize("path", marked)
+
+
+RUNS_FAST = frozenset(path.stem for path in MODELS) - WEIGHTY
+
+
+def holds(claim: Claim, path: Path) -> Row:
+    row = claim.check(path)
+    assert not row.faults, f"{row.model}: {'; '.join(row.faults[:10])}"
+    return row
+
+
+def test_the_models_are_there() -> None:
+    assert len(model_files([BUNDLED])) == 13
+    assert len(model_files([LIGHT])) == 9
+
+
+@each()
+def test_nothing_is_unknown(path: Path) -> None:
+    operators, kernels, unknown_ops = holds(unknown.CLAIM, path).figures
+    assert operators >= kernels > 0
+    assert unknown_ops == 0
+
+
+@each()
+def test_macs_equal_an_independent_count(path: Path) -> None:
+    assert holds(MACS, path).figures[1] > 0
+
+
+@pytest.mark.parametrize(("name", "macs"), [("resnet50", 4_089_184_256), ("mobilenet_v2", 300_774_272)])
+def test_macs_as_published(name: str, macs: int) -> None:
+    path = BUNDLED / f"{name}.onnx"
+    assert graphs.run("fuse,lower", graphs.load(path)).total.macs == macs
+    assert sum(counted_macs(path).values()) == macs
+    assert independent_macs(path).total == macs
+
+
+@each(frozenset(FEW))
+def test_text_round_trip_around_every_pass(path: Path) -> None:
+    trips, characters = holds(roundtrip.CLAIM, path).figures
+    assert trips == 2 * 8  # bind, shape, precision, fuse, lower, memory, cost, coverage
+    assert characters > 1000
+
+
+@each(RUNS_FAST)
+def test_types_are_those_of_a_run(path: Path) -> None:
+    executed = executed_shapes(path)
+    assert type_faults(inferred_types(path), executed) == []
+    assert len(executed) > 30
+
+
+@each(RUNS_FAST)
+def test_kernels_are_those_of_the_optimised_graph(path: Path) -> None:
+    holds(KERNELS, path)
+
+
+@pytest.mark.slow
+def test_kernels_agree_on_average() -> None:
+    scores = [agreement(path)[0] for path in MODELS]
+    assert sum(scores) / len(scores) >= 0.95
+
+
+@each(RUNS_FAST)
+def test_peak_memory_equals_brute_force(path: Path) -> None:
+    model, types = onnx.load(path, load_external_data=False), executed_shapes(path)
+    expected, ordered = brute_force_peak(model, types)
+    assert planned_peak(ordered) == expected
+
+
+@each(frozenset({"squeezenet1_1", "resnet18_eager", "light_shufflenet"}))
+def test_peak_memory_in_executed_order(path: Path) -> None:
+    holds(import_module("claims.memory").CLAIM, path)
+
+
+# -- the checks themselves can fail -----------------------------------------------------------------------------------
+
+SQUEEZENET = BUNDLED / "squeezenet1_1.onnx"
+
+
+def test_a_wrong_type_is_found() -> None:
+    graph = graphs.load(SQUEEZENET)
+    first, *_ = (op for op in graph.body)
+    value = first.results[0]
+    right = Executed("float32", tuple(value.type.shape))
+    assert type_faults({value.name: value.type}, {value.name: right}) == []
+    for wrong in (Executed("float16", right.shape), Executed("float32", right.shape[:-1])):
+        (fault,) = type_faults({value.name: value.type}, {value.name: wrong})
+        assert value.name in fault
+    assert type_faults({}, {value.name: right}) == [f"{value.name!r} is in no graph"]
+
+
+def test_a_lost_fact_is_found() -> None:
+    graph = graphs.run("lower", graphs.load(SQUEEZENET)).graph
+    assert roundtrip.difference(graph) == ""
+    graph.body[0].loc = graphs.load(SQUEEZENET).body[1].loc
+    assert roundtrip.difference(graph) == ""  # a location is printed too
+    graph.name = 'quoted "name"'
+    assert roundtrip.difference(graph) == ""
+
+
+def test_memory_depends_on_the_order(tmp_path: Path) -> None:
+    """An order that keeps more alive is told apart, by the plan and by brute force alike."""
+    make, node = onnx.helper, onnx.helper.make_node
+    big, small = [1, 1000], [1, 10]
+    nodes = [
+        node("Expand", ["x", "shape"], ["a"], name="a"),
+        node("ReduceMax", ["a"], ["ra"], name="ra", keepdims=1),
+        node("Expand", ["x", "shape"], ["b"], name="b"),
+        node("ReduceMax", ["b"], ["rb"], name="rb", keepdims=1),
+        node("Add", ["ra", "rb"], ["y"], name="y"),
+    ]
+    info = make.make_tensor_value_info
+    graph = make.make_graph(
+        nodes,
+        "two",
+        [info("x", 1, [1, 1])],
+        [info("y", 1, [1, 1])],
+        [make.make_tensor("shape", 7, [2], big)],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
+    types = {name: Executed("float32", tuple(big if name in "ab" else [1, 1])) for name in ("x", "a", "ra", "b", "rb", "y")}
+    peaks = set()
+    for order in (["a", "ra", "b", "rb", "y"], ["a", "b", "ra", "rb", "y"]):
+        expected, ordered = brute_force_peak(model, types, order)
+        assert planned_peak(ordered) == expected
+        assert [n.name for n in in_order(model, order_of_steps(graph, order)).graph.node] == order
+        peaks.add(expected)
+    assert peaks == {4000 + 8, 8000 + 4}
+    assert small
+
+
+# -- where operations come from ---------------------------------------------------------------------------------------
+
+
+def test_module_paths_of_an_eager_export() -> None:
+    report = graphs.run("fuse,lower,cost", graphs.load(BUNDLED / "resnet18_eager.onnx"))
+    convolutions = [kernel for kernel in report.kernels if kernel.pattern.startswith("Conv")]
+    stages = [f"layer{stage}.{block}.conv{i}" for stage in range(1, 5) for block in (0, 1) for i in (1, 2)]
+    shortcuts = [f"layer{stage}.0.downsample.0" for stage in (2, 3, 4)]
+    assert sorted(kernel.module for kernel in convolutions) == sorted(["conv1", *stages, *shortcuts])
+    (classifier,) = (kernel for kernel in report.kernels if kernel.name == "node_linear" or "Gemm" in kernel.pattern)
+    assert classifier.module == "fc"
+    shapes = {kernel.module: kernel.output for kernel in convolutions}
+    assert shapes["layer1.0.conv1"] == (1, 64, 56, 56)
+    assert shapes["layer4.1.conv2"] == (1, 512, 7, 7)
+
+
+def test_labels_tell_folders_apart() -> None:
+    assert label(BUNDLED / "resnet50.onnx") != label(LIGHT / "light_resnet50.onnx")
