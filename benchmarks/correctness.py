@@ -3,9 +3,9 @@
     python benchmarks/correctness.py all MODEL.onnx|FOLDER|bundled|light ...
     python benchmarks/correctness.py macs,shapes examples/models
 
-`bundled` stands for the project's own models, `light` for the real networks inside the onnx package. Weights that a file
-does not have are made up. For each claim a row per model, what contradicts it, and a verdict; progress goes to stderr.
-The process exits with 1 if a claim does not hold, with 2 if it was called wrongly.
+`bundled` stands for the project's own models, `light` for the real networks inside the onnx package. Weights that a
+file does not have are made up. For each claim a row per model, what contradicts it, and a verdict; progress goes to
+stderr. The process exits with 1 if a claim does not hold, with 2 if it was called wrongly.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "oracles")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "oracles"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from claims.claim import Claim, Row
 from claims.models import label, model_files
@@ -52,7 +52,8 @@ def report(claim: Claim, rows: list[Row]) -> bool:
     widths = [max(map(len, column)) for column in zip(("model", *claim.columns), *cells, strict=True)]
     print(f"\n{claim.name}: {claim.says}\n")
     for line in (("model", *claim.columns), *cells):
-        print(f"{line[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)), sep="  ")
+        figures = (f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        print(f"{line[0]:{widths[0]}}", *figures, sep="  ")
     for row in rows:
         for fault in row.faults[:SHOWN_FAULTS]:
             print(f"  {row.model}: {fault}")
@@ -64,8 +65,8 @@ def report(claim: Claim, rows: list[Row]) -> bool:
         print(f"  {fault}")
     failed = sum(bool(row.faults) for row in rows)
     holds = not failed and not faults
-    verdict = "holds" if holds else "DOES NOT HOLD"
-    print(f"{claim.name}: {verdict} on {len(rows) - failed} of {len(rows)} models{f'; {summary}' if summary else ''}", flush=True)
+    verdict = f"{claim.name}: {'holds' if holds else 'DOES NOT HOLD'}, on {len(rows) - failed} of {len(rows)} models"
+    print("; ".join(filter(None, (verdict, summary))), flush=True)
     return holds
 
 
@@ -83,7 +84,8 @@ def main() -> int:
     except FileNotFoundError as error:
         parser.error(str(error))
     claims: list[Claim] = [import_module(f"claims.{name}").CLAIM for name in names]
-    return 0 if all([report(claim, checked(claim, paths)) for claim in claims]) else 1
+    held = [report(claim, checked(claim, paths)) for claim in claims]
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":

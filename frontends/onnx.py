@@ -31,6 +31,7 @@ from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
 from .onnx_file import DamagedFileError, read_structure
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
+from .onnx_schema import misfit
 from .registry import Frontend, FrontendError, register
 
 if TYPE_CHECKING:
@@ -196,6 +197,9 @@ class _Builder:
         return order
 
     def _node(self, scope: _Scope, node: NodeProto, index: int, types: Mapping[str, Type]) -> None:
+        wrong = misfit(node, self.opset)
+        if wrong:
+            raise FrontendError(f"{self.label}: node {_label(node)!r} {wrong}", help="is it exported right?")
         for name in node.output:
             if name and name in scope.values:
                 raise FrontendError(f"{self.label}: two nodes make {name!r}; the second is {_label(node)!r}")

@@ -154,6 +154,7 @@ def _hide(model: ModelProto, unsafe: Callable[[NodeProto], bool]) -> ModelProto:
         return model
     copy = ModelProto()
     copy.CopyFrom(model)
+    copy.opset_import.add(domain=_HIDDEN, version=1)
     for graph in _graphs(copy.graph):
         for node in graph.node:
             if not node.domain and unsafe(node):

@@ -92,7 +92,7 @@ class OpDef:
     enter: Enter | None = None
 
 
-MALFORMED = (ArithmeticError, LookupError, TypeError, ValueError)
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What an entry's functions raise for an operation that does not fit its operator: files come from anywhere."""
 
 _DEFINITIONS: dict[str, OpDef] = {}

@@ -27,6 +27,7 @@ from ..ir import (
     infer_types,
     region_input_types,
 )
+from ..ir.registry import MALFORMED
 from .base import Context, Pass
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> l
     try:
         with np.errstate(all="ignore"):
             outcome = entry.evaluate(op, *arrays)
-    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError):
+    except MALFORMED:
         return None  # ill-formed arithmetic folds to nothing; type inference then reports what stays open
     if outcome is None:
         return None

@@ -1,4 +1,4 @@
-"""ONNX files of every age and shape load, verify and come through text; files that hold no model are refused clearly."""
+"""ONNX files of every age and shape load, verify and come through text; what holds no model is refused clearly."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def _squeeze(opset: int) -> tuple[NodeProto, list[TensorProto]]:
 def _clip(opset: int) -> tuple[NodeProto, list[TensorProto]]:
     if opset < 11:
         return helper.make_node("Clip", ["b"], ["r"], min=0.0, max=6.0), []
-    return helper.make_node("Clip", ["b", "lo", "hi"], ["r"]), [weight("lo", np.float32(0)), weight("hi", np.float32(6))]
+    bounds = [weight("lo", np.float32(0)), weight("hi", np.float32(6))]
+    return helper.make_node("Clip", ["b", "lo", "hi"], ["r"]), bounds
 
 
 def _slice(opset: int) -> tuple[NodeProto, list[TensorProto]]:
@@ -490,9 +491,8 @@ def test_a_negative_input_dimension_is_open(tmp_path: Path) -> None:
 
 
 def test_a_missing_value_inside_a_body_is_named(tmp_path: Path) -> None:
-    choose = helper.make_node(
-        "If", ["c"], ["y"], name="choose", then_branch=branch("Neg", ["ghost"], "t"), else_branch=branch("Neg", ["x"], "e")
-    )
+    branches = {"then_branch": branch("Neg", ["ghost"], "t"), "else_branch": branch("Neg", ["x"], "e")}
+    choose = helper.make_node("If", ["c"], ["y"], name="choose", **branches)
     path = tmp_path / "bad.onnx"
     path.write_bytes(model([choose], [value("c", [], BOOL), *X], ["y"]).SerializeToString())
     with pytest.raises(FrontendError, match="'ghost', which nothing makes"):

@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import onnx
 import pytest
 from claims import roundtrip, unknown
+from claims.arena import CLAIM as ARENA
+from claims.arena import explained
 from claims.claim import Claim, Row
 from claims.kernels import CLAIM as KERNELS
 from claims.kernels import agreement
 from claims.macs import CLAIM as MACS
 from claims.macs import counted_macs, independent_macs
+from claims.memory import CLAIM as MEMORY
 from claims.memory import brute_force_peak, in_order, planned_peak
 from claims.models import BUNDLED, LIGHT, label, model_files
 from claims.shapes import inferred_types, type_faults
 from execution import Executed, executed_shapes
-from liveness import order_of_steps
+from liveness import ArenaUsage, order_of_steps
 
 import graphs
 
@@ -38,6 +40,17 @@ def each(light_work: frozenset[str] | None = None) -> pytest.MarkDecorator:
     marked = [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * s) for p, s in zip(MODELS, slow, strict=True)]
     return pytest.mark.parametrize("path", marked)
 
+
+INEXACT = {
+    "bert_base",
+    "convnext_tiny",
+    "gpt2",
+    "swin_t",
+    "t5_small_encoder",
+    "light_inception_v1",
+    "light_inception_v2",
+}
+"""Networks in which some kernels are predicted wrongly; in all others, every one is right."""
 
 RUNS_FAST = frozenset(path.stem for path in MODELS) - WEIGHTY
 
@@ -89,7 +102,8 @@ def test_types_are_those_of_a_run(path: Path) -> None:
 
 @each(RUNS_FAST)
 def test_kernels_are_those_of_the_optimised_graph(path: Path) -> None:
-    holds(KERNELS, path)
+    score = float(holds(KERNELS, path).figures[2])
+    assert score >= (0.85 if path.stem in INEXACT else 0.999)
 
 
 @pytest.mark.slow
@@ -107,7 +121,22 @@ def test_peak_memory_equals_brute_force(path: Path) -> None:
 
 @each(frozenset({"squeezenet1_1", "resnet18_eager", "light_shufflenet"}))
 def test_peak_memory_in_executed_order(path: Path) -> None:
-    holds(import_module("claims.memory").CLAIM, path)
+    holds(MEMORY, path)
+
+
+@each(frozenset({"resnet50", "t5_small_encoder", "lstm_lm", "light_densenet121"}))
+def test_peak_memory_is_what_the_arena_reports(path: Path) -> None:
+    """Equal on the first two; on the others the runtime copies a view and scales channels by a convolution."""
+    holds(ARENA, path)
+
+
+def test_a_difference_without_a_reason_is_found() -> None:
+    assert explained(100, ["Conv"], ArenaUsage(109, 109, "Conv", True)) == ""
+    assert explained(100, ["Conv"], ArenaUsage(120, 120, "MatMul", True)) is None
+    assert explained(100, ["Conv"], ArenaUsage(120, 120, "Reshape", False)) is None
+    assert "copy" in (explained(100, ["Conv"], ArenaUsage(120, 120, "Reshape", True)) or "")
+    assert explained(100, ["Conv"], ArenaUsage(80, 80, "Reshape", True)) is None
+    assert "Softmax" in (explained(100, ["Softmax"], ArenaUsage(80, 80, "MatMul", True)) or "")
 
 
 # -- the checks themselves can fail -----------------------------------------------------------------------------------
@@ -127,19 +156,22 @@ def test_a_wrong_type_is_found() -> None:
     assert type_faults({}, {value.name: right}) == [f"{value.name!r} is in no graph"]
 
 
-def test_a_lost_fact_is_found() -> None:
+def test_a_graph_that_text_cannot_carry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = graphs.run("lower", graphs.load(SQUEEZENET)).graph
     assert roundtrip.difference(graph) == ""
-    graph.body[0].loc = graphs.load(SQUEEZENET).body[1].loc
-    assert roundtrip.difference(graph) == ""  # a location is printed too
-    graph.name = 'quoted "name"'
-    assert roundtrip.difference(graph) == ""
+    text = str(graph)
+    for broken, says in (
+        (text.replace("reads = [", "reads = [1, ", 1), "parses to another graph"),
+        (text.replace('loc("', 'loc("x', 1), "parses to another graph"),
+        (text[: len(text) // 2], "does not parse"),
+    ):
+        monkeypatch.setattr(type(graph), "__str__", lambda self, broken=broken: broken if self is graph else text)
+        assert says in roundtrip.difference(graph)
 
 
 def test_memory_depends_on_the_order(tmp_path: Path) -> None:
     """An order that keeps more alive is told apart, by the plan and by brute force alike."""
     make, node = onnx.helper, onnx.helper.make_node
-    big, small = [1, 1000], [1, 10]
     nodes = [
         node("Expand", ["x", "shape"], ["a"], name="a"),
         node("ReduceMax", ["a"], ["ra"], name="ra", keepdims=1),
@@ -153,10 +185,11 @@ def test_memory_depends_on_the_order(tmp_path: Path) -> None:
         "two",
         [info("x", 1, [1, 1])],
         [info("y", 1, [1, 1])],
-        [make.make_tensor("shape", 7, [2], big)],
+        [make.make_tensor("shape", 7, [2], [1, 1000])],
     )
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
-    types = {name: Executed("float32", tuple(big if name in "ab" else [1, 1])) for name in ("x", "a", "ra", "b", "rb", "y")}
+    types = {name: Executed("float32", (1, 1)) for name in ("x", "ra", "rb", "y")}
+    types.update((name, Executed("float32", (1, 1000))) for name in ("a", "b"))
     peaks = set()
     for order in (["a", "ra", "b", "rb", "y"], ["a", "b", "ra", "rb", "y"]):
         expected, ordered = brute_force_peak(model, types, order)
@@ -164,7 +197,6 @@ def test_memory_depends_on_the_order(tmp_path: Path) -> None:
         assert [n.name for n in in_order(model, order_of_steps(graph, order)).graph.node] == order
         peaks.add(expected)
     assert peaks == {4000 + 8, 8000 + 4}
-    assert small
 
 
 # -- where operations come from ---------------------------------------------------------------------------------------
@@ -181,6 +213,16 @@ def test_module_paths_of_an_eager_export() -> None:
     shapes = {kernel.module: kernel.output for kernel in convolutions}
     assert shapes["layer1.0.conv1"] == (1, 64, 56, 56)
     assert shapes["layer4.1.conv2"] == (1, 512, 7, 7)
+
+
+def test_every_weight_is_read_in_its_module() -> None:
+    """The exporter's scopes and, apart from them, the names of the weights say the same."""
+    read = 0
+    for op in graphs.load(BUNDLED / "resnet18_eager.onnx").body:
+        weights = [value.name for value in op.inputs if value.is_constant and value.name.endswith((".weight", ".bias"))]
+        read += len(weights)
+        assert {name.rpartition(".")[0] for name in weights} <= {op.loc.module}, op
+    assert read == 62
 
 
 def test_labels_tell_folders_apart() -> None:

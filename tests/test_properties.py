@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 from random_graphs import networks
 
@@ -191,6 +191,7 @@ def test_what_is_slowest_binds(worse: dict[str, float], bound: str) -> None:
 @given(networks(), targets)
 def test_intervals_hold_their_point_and_the_path_is_no_longer_than_the_sum(graph: Graph, target: Target) -> None:
     report = graphs.run("fuse,lower,memory,cost", graph, target=target)
+    assume(report.kernels)  # a network of no-ops has no time
     for kernel in report.kernels:
         assert kernel.seconds_low <= kernel.seconds <= kernel.seconds_high
     figures = report.total

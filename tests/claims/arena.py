@@ -1,9 +1,9 @@
 """Peak activation memory against what onnxruntime's arena hands out: within 10 %, or the difference is explained.
 
-The plan is the default one of the ``memory`` pass, after fusion, without the graph's inputs, which belong to the caller.
-The runtime runs its optimised graph; its arena reports what is requested after every kernel. The runtime's own reuse of
-dead buffers is off: with it, a dead buffer is not freed but waits for a later value of the same size, so that more is
-held than is live (shown beside, since that is the default).
+The plan is the default one of the ``memory`` pass, after fusion, without the graph's inputs, which belong to the
+caller. The runtime runs its optimised graph; its arena reports what is requested after every kernel. The runtime's own
+reuse of dead buffers is off: with it, a dead buffer is not freed but waits for a later value of the same size, so that
+more is held than is live (shown beside, since that is the default).
 
 What the pass does not know of this runtime are copies between layouts, and which kernels write in place. Where that is
 what makes the peak, the operator that runs at the peak says so, and is listed here with the reason.

@@ -38,7 +38,11 @@ Key = tuple[str, tuple[int, ...] | None]
 def predicted_kernels(path: Path) -> list[Key]:
     """Kind and first output's shape of every kernel that ``fuse`` forms for onnxruntime on this machine."""
     graph = graphs.run("fuse", graphs.load(path), target="host:onnxruntime-cpu").graph
-    return [(_kind(op), _shape(graph, op)) for op in graph.body if any(kind_of(o) is not Kind.VIEW for o in kernel_ops(op))]
+    return [(_kind(op), _shape(graph, op)) for op in graph.body if not _is_view(op)]
+
+
+def _is_view(op: Op) -> bool:
+    return all(kind_of(member) is Kind.VIEW for member in kernel_ops(op))
 
 
 def _kind(op: Op) -> str:

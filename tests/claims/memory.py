@@ -32,14 +32,13 @@ __all__ = ["CLAIM", "brute_force_peak", "in_order", "planned_peak"]
 
 
 def in_order(model: onnx.ModelProto, steps: Sequence[onnx.NodeProto]) -> onnx.ModelProto:
-    """The model with its nodes stored in the order of ``steps``; what is no step comes as soon as its inputs are made."""
+    """The model with its nodes stored in the order of ``steps``; the rest comes as soon as its inputs are made."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     made = {name: step for step, node in enumerate(steps) for name in node.output if name}
-    own = {step for step in made.values()}
     places = [(step, 0, node) for step, node in enumerate(steps)]
     for index, node in enumerate(model.graph.node):
-        if not any(made.get(name) in own for name in node.output):
+        if made.keys().isdisjoint(node.output):
             after = max((made.get(name, -1) for name in node.input), default=-1)
             places.append((after, index + 1, node))
             made.update((name, after) for name in node.output)

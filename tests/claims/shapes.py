@@ -33,7 +33,9 @@ def _executed(value: Executed) -> str:
     import numpy as np
     import onnx
 
-    number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype)) if value.dtype != "object" else onnx.TensorProto.STRING
+    if value.dtype == "object":
+        return f"{graphs.DType.STRING.name} {list(value.shape)}"
+    number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
     return f"{dtype_of(number).name} {list(value.shape)}"
 
 

@@ -25,8 +25,12 @@ def _check(path: Path) -> Row:
 
 def _untyped(graph: graphs.Graph) -> list[str]:
     """Tensors whose type is not fully known: their work could only be guessed."""
-    tensors = [(value, value.type) for op in graph.walk() for value in op.results]
-    return [f"{value!r} is not fully known" for value, type in tensors if isinstance(type, graphs.TensorType) and not type.static]
+    return [
+        f"{value!r} is not fully known"
+        for op in graph.walk()
+        for value in op.results
+        if isinstance(value.type, graphs.TensorType) and not value.type.static
+    ]
 
 
 CLAIM = Claim(

@@ -204,12 +204,11 @@ def _kernel_events(
 ) -> list[Any]:
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
-    options.enable_mem_pattern = False  # else one block for the whole run is asked for in advance
     options.enable_mem_reuse = reuse
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
         session = cpu_session(complete, level, options)
-        session.run(None, dict(inputs))
+        session.run(None, dict(inputs))  # the first run only: later ones ask for one block for everything
         events = json.loads(Path(session.end_profiling()).read_text())
     kernels = [event for event in events if event["name"].endswith("_kernel_time")]
     return [event["args"] for event in sorted(kernels, key=lambda event: event["ts"])]
