@@ -1,4 +1,4 @@
-"""Whether an ONNX node can be what its operator's schema says: how many operands and results, and names that are text.
+"""Whether an ONNX node can be what its operator's schema says: how many operands and results.
 
 A file that breaks this runs nowhere, so it is refused; what a schema says of attributes and types is left to the
 operators' entries, which report what they cannot count.
@@ -17,9 +17,6 @@ __all__ = ["misfit"]
 
 def misfit(node: NodeProto, opset: int) -> str:
     """Say what is wrong with a node of ``ai.onnx``; empty if nothing is, or nothing is known of the operator."""
-    words = (node.op_type, node.name, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
-    if not all(isinstance(word, str) for word in words):  # protobuf hands out bytes where they are no UTF-8
-        return "has a name that is not UTF-8 text"
     arity = _arity(node.op_type, opset) if node.domain in ("", "ai.onnx") else None
     if arity is None:
         return ""

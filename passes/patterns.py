@@ -160,7 +160,6 @@ class _Parser:
             raise PatternError(f"optional {word} needs an operand to stand for in {self._text!r}")
         return Node(tuple(names), tuple(operands), opening != "{", optional)
 
-
     def _operator(self, word: str) -> str:
         if word.startswith("@") and word[1:] not in _KINDS:
             raise PatternError(f"no kind {word[1:]!r} in {self._text!r}; there are {', '.join(sorted(_KINDS))}")

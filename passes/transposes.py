@@ -39,12 +39,15 @@ def push_transposes(graph: Graph) -> int:
 
 
 def permutation(op: Op) -> Permutation:
-    """A transpose's permutation; reversal where it is not written."""
-    perm = op.attributes.get("perm")
-    if isinstance(perm, tuple):
-        return tuple(axis for axis in perm if isinstance(axis, int))
-    rank = op.result.type.rank if isinstance(op.result.type, TensorType) else None
-    return tuple(reversed(range(rank or 0)))
+    """A transpose's permutation, reversal where it is not written; empty where it is none of its operand's axes."""
+    source, perm = op.operand(0), op.attributes.get("perm")
+    rank = source.type.rank if source is not None and isinstance(source.type, TensorType) else None
+    if rank is None:
+        return ()
+    if not isinstance(perm, tuple):
+        return tuple(reversed(range(rank)))
+    axes = tuple(axis for axis in perm if isinstance(axis, int))
+    return axes if sorted(axes) == list(range(rank)) else ()
 
 
 def _merge_with_producer(graph: Graph, op: Op) -> bool:
@@ -59,7 +62,7 @@ def _merge_with_producer(graph: Graph, op: Op) -> bool:
         return False
     origin = source.op.operand(0)
     inner, outer = permutation(source.op), permutation(op)
-    if origin is None or len(inner) != len(outer):
+    if origin is None or not outer or len(inner) != len(outer):
         return False
     combined = tuple(inner[axis] for axis in outer)
     if combined == tuple(range(len(combined))):
@@ -78,6 +81,8 @@ def _before_reshape(graph: Graph, reshape: Op) -> Value | None:
     if origin is None or not isinstance(origin.type, TensorType) or not origin.type.static:
         return None
     perm, before, after = permutation(source.op), origin.type.dims, type.dims
+    if not perm:
+        return None
     moved = [axis for axis in perm if before[axis] != 1]
     wide = [axis for axis, extent in enumerate(after) if extent != 1]
     if [before[axis] for axis in moved] != [after[axis] for axis in wide]:
@@ -123,7 +128,7 @@ def _push_along_axis(graph: Graph, op: Op) -> bool:
     if len(users) > 1 and not all(user.name in _TAKES for user in users):
         return False
     origin, perm = source.op.operand(0), permutation(source.op)
-    if origin is None or any(not isinstance(v.type, TensorType) or not v.type.static for v in op.results):
+    if origin is None or not perm or any(not isinstance(v.type, TensorType) or not v.type.static for v in op.results):
         return False
     if op.name in ("onnx.Split", "onnx.Gather"):
         axis = op.attributes.get("axis", 0)
