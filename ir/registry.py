@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from .graph import Op, Value
-from .primitives import Primitive, Unknown
+from .primitives import Primitive, Unknown, flops
 from .types import TensorType, Type
 
 __all__ = [
@@ -171,8 +171,11 @@ def lowering(op: Op) -> Lowering:
     if open_value is not None:
         return _unknown(f"shape of {open_value.name!r} is not known: {open_value.type}")
     try:
-        lowered = entry.lower(op)
-        return lowered if isinstance(lowered, Lowering) else Lowering(tuple(lowered))
+        made = entry.lower(op)
+        lowered = made if isinstance(made, Lowering) else Lowering(tuple(made))
+        if any(flops(primitive) < 0 for primitive in lowered.primitives):  # which also divides by what must not be zero
+            raise ValueError("its work comes out negative")
+        return lowered
     except MALFORMED as error:
         return _unknown(f"{op.name} {op.label!r} does not fit its operator: {error}")
 

@@ -408,6 +408,10 @@ def test_a_number_never_cites_a_source_that_stands_in_another_file(folder):
 def test_an_overriding_value_leaves_the_old_remark_behind(folder):
     derived("extends: ./npu.yaml\nmemories: {dram: {per_cycle: {value: 16 B}}}\n")
     assert load_target("derived.yaml").device.memory("dram").bandwidth_origin.note == "16 B/cycle × 2 GHz"
+    edited("runs: all\n", "runs: all\n    note: a remark on the base\n")
+    derived("extends: ./npu.yaml\nunits: {vector: {clock: 1 GHz}}\n")
+    written = load_target("derived.yaml").device.units[1].written
+    assert (written["clock"].note, written["per_cycle.fp32"].note) == ("", "a remark on the base")
 
 
 def test_a_source_keeps_its_meaning(folder):

@@ -120,7 +120,7 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         column("output", 8, lambda row: row.output, right=False),
         column("MACs", 5, lambda row: _bounded(row, count(row.macs))),
         column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
-        column("bytes", 3, lambda row: si(row.bytes, "B")),
+        column("bytes", 3, lambda row: _bounded(row, si(row.bytes, "B"))),
         column("AI", 10, lambda row: intensity(row.intensity) if row.flops else NOTHING),
         column("time", 0 if timed else 15, lambda row: _bounded(row, duration(row.seconds)) if timed else ""),
         column("each", 14, lambda row: duration(row.seconds_each)),

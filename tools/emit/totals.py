@@ -66,9 +66,9 @@ def _figures(report: Report) -> list[tuple[str, list[str]]]:
     counted = [f"{at_least}{si(total.macs, 'MAC')}", f"{at_least}{si(total.flops, 'FLOP')}"]
     return [
         ("latency", _latency(total, at_least)),
-        ("work", [*counted, f"{si(total.bytes, 'B')} moved"] if total.flops or total.bytes else []),
+        ("work", [*counted, f"{at_least}{si(total.bytes, 'B')} moved"] if total.flops or total.bytes else []),
         ("energy", _energy(total, at_least)),
-        ("memory", _memory(total)),
+        ("memory", _memory(total, at_least)),
         ("evidence", evidence(report)),
     ]
 
@@ -111,13 +111,14 @@ def _energy(total: Total, at_least: str) -> list[str]:
     return [f"{bound}{si(total.joules, 'J')}", *(part for part in (split, missing) if part)]
 
 
-def _memory(total: Total) -> list[str]:
+def _memory(total: Total, at_least: str) -> list[str]:
+    """What an operator that nobody knows makes may have no known size: its bytes are in no sum."""
     parts = [f"weights {si(total.weight_bytes, 'B')}"]
     if total.peak_activation_bytes is not None:
         at = f" at {total.peak_at}" if total.peak_at else ""
-        parts.append(f"activations peak {si(total.peak_activation_bytes, 'B')}{at}")
+        parts.append(f"activations peak {at_least}{si(total.peak_activation_bytes, 'B')}{at}")
     if total.arena_bytes is not None and total.arena_bytes != total.peak_activation_bytes:
-        parts.append(f"arena {si(total.arena_bytes, 'B')}")
+        parts.append(f"arena {at_least}{si(total.arena_bytes, 'B')}")
     return parts
 
 
