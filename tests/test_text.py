@@ -20,6 +20,9 @@ from graphs.passes.manager import PassManager
 from graphs.targets import load_target
 
 MODELS = sorted((Path(__file__).parents[1] / "examples" / "models").glob("*.onnx"))
+LARGE = ("bert_base", "gpt2", "resnet18_eager", "swin_t")
+SMALL_AND_LARGE = [pytest.param(path, marks=pytest.mark.slow if path.stem in LARGE else ()) for path in MODELS]
+"""All models, those that take another compiler seconds marked slow."""
 TARGETS = ("intel-core-i7-12700k", "nvidia-h100-sxm:tensorrt")
 
 TEXT = """\
@@ -37,7 +40,7 @@ loc(fused[fused<"layer.0">["node"("op":7:0)], "other"])
 }) {sym_name = "all", opset = {ai.onnx = 17}} : () -> ()
 """
 CALM = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 # -- there and back ---------------------------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ def test_mutated_random_graphs_parse_or_are_parse_errors(graph: Graph, seed: int
 # -- other compilers --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("model", SMALL_AND_LARGE, ids=lambda path: path.stem)
 def test_xdsl_reads_models_before_and_after_the_passes(model: Path) -> None:
     """Without locations: xDSL has no ``fused<metadata>`` ones, which MLIR has."""
     for text in _texts(model, locations=False):
@@ -276,7 +279,7 @@ def test_mlir_opt_reads_every_construct_and_refuses_what_is_wrong(tmp_path: Path
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(any_graphs())
 def test_mlir_opt_reads_random_graphs(tmp_path: Path, graph: Graph) -> None:
     text = print_graph(graph)
