@@ -139,8 +139,8 @@ def decoder(folder: Path) -> bool:
         same = (found["weight_bytes"], found["macs"], found["unknown"]) == (weights, macs, 0)
         fits = found["peak_bytes"] < MOST_DECODER_BYTES
         print(
-            f"  weights {found['weight_bytes']:,} B, closed form {weights:,}; MACs {found['macs']:,}, closed form {macs:,};"
-            f" {found['unknown']} unknown: {_verdict(same and fits)}"
+            f"  weights {found['weight_bytes']:,} B, closed form {weights:,};"
+            f" MACs {found['macs']:,}, closed form {macs:,}; {found['unknown']} unknown: {_verdict(same and fits)}"
         )
         holds = holds and same and fits
     return holds

@@ -60,6 +60,10 @@ _REWRITES: dict[str, Callable[[Graph], int]] = {
 """Steps without options: what they change in the graph before kernels are formed."""
 
 
+FUSED_FOR = "fused_for"
+"""The graph's attribute that names the runtime whose kernels its operations are."""
+
+
 @dataclass(frozen=True)
 class Fuse(Pass):
     """Group operations into the kernels that the target's runtime launches.
@@ -77,12 +81,19 @@ class Fuse(Pass):
         """Apply the runtime's rules in their order, then replace each group by one ``graphs.kernel``.
 
         Raises:
-            PassError: ``rules`` is neither ``target`` nor ``none``, or a rule cannot be read.
+            PassError: ``rules`` is no choice, a rule cannot be read, or another runtime's rules ran before.
         """
         if self.rules not in ("target", "none"):
             raise PassError(f"fuse: rules must be 'target' or 'none', not {self.rules!r}")
-        if self.rules == "none" or any(op.name == KERNEL for op in graph.body):
+        runtime = context.target.runtime.name
+        if self.rules == "none" or graph.attributes.get(FUSED_FOR) == runtime:
             return
+        if FUSED_FOR in graph.attributes:
+            raise PassError(
+                f"fuse: these are the kernels of {graph.attributes[FUSED_FOR]}, not operations",
+                help=f"start from the model to see what {runtime} makes of it",
+            )
+        graph.attributes[FUSED_FOR] = runtime
         state = _State(graph, context)
         for source in context.target.runtime.rules:
             _step(source)(state)
