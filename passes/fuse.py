@@ -90,7 +90,7 @@ class Fuse(Pass):
             return
         if FUSED_FOR in graph.attributes:
             raise PassError(
-                f"fuse: these are the kernels of {graph.attributes[FUSED_FOR]}, not operations",
+                f"fuse: these are the kernels of {graph.attributes[FUSED_FOR]!r}, not operations",
                 help=f"start from the model to see what {runtime} makes of it",
             )
         graph.attributes[FUSED_FOR] = runtime
