@@ -1,14 +1,13 @@
-"""ONNX files of every age and shape load, verify and come through text; what holds no model is refused clearly."""
+"""ONNX files of every age and shape load, verify and come through text, and have the types that ONNX gives them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from tiny_models import BOOL, F32, I64, NEWEST, body, branch, floats, model, small_network, value, weight
 
 import graphs
 from graphs.frontends import FrontendError
@@ -41,7 +40,7 @@ def shape_of(graph: graphs.Graph, name: str) -> tuple[int | Symbol, ...]:
     return type.shape
 
 
-# -- opsets -------------------------------------------------------------------------------------------------------------
+# -- opsets -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opset", OPSETS)
@@ -287,3 +286,10 @@ def test_huge_dimensions(tmp_path: Path) -> None:
     report = graphs.run("fuse,lower,memory,cost", graph, target="intel-core-i7-12700k")
     assert report.total.flops == huge * huge
     assert report.total.peak_activation_bytes == 2 * 4 * huge * huge
+
+
+def test_a_negative_input_dimension_is_open(tmp_path: Path) -> None:
+    """Some exporters write -1 for a dimension that they leave open."""
+    graph = loaded(model([helper.make_node("Relu", ["x"], ["y"])], [value("x", [2, -1])], ["y"]), tmp_path)
+    assert shape_of(graph, "x") == (2, Symbol("x.1"))
+    assert shape_of(inferred(graph, **{"x.1": 6}), "y") == (2, 6)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
+from tiny_models import BOOL, F32, I64, branch, model, small_network, value
 
 import graphs
 from graphs.frontends import FrontendError
-from graphs.frontends.onnx import load_onnx
-from graphs.ir import CONSTANT, Symbol
 
 
 def _write(content: bytes) -> Callable[[Path], Path]:
@@ -129,13 +127,6 @@ def test_models_that_cannot_be_run(case: str, tmp_path: Path) -> None:
     with pytest.raises(FrontendError, match=says) as caught:
         graphs.load(path)
     assert str(path) in str(caught.value)
-
-
-def test_a_negative_input_dimension_is_open(tmp_path: Path) -> None:
-    """Some exporters write -1 for a dimension that they leave open."""
-    graph = loaded(model([_relu("x", "y")], [value("x", [2, -1])], ["y"]), tmp_path)
-    assert shape_of(graph, "x") == (2, Symbol("x.1"))
-    assert shape_of(inferred(graph, **{"x.1": 6}), "y") == (2, 6)
 
 
 def test_a_missing_value_inside_a_body_is_named(tmp_path: Path) -> None:
