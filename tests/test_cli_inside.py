@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,9 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals, code: int, tmp_path: 
         "        open('started', 'w').close()\n        time.sleep(60)\n"
     )
     (tmp_path / "tiny.mlir").write_text(TINY)
-    process = start("--load-plugin=slow.py", "--passes=slow", "tiny.mlir", "-o", "out.json", cwd=tmp_path)
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are told not to
+    arguments = ("--load-plugin=slow.py", "--passes=slow", "tiny.mlir", "-o", "out.json")
+    process = start(*arguments, cwd=tmp_path, preexec_fn=listens)
     deadline = time.monotonic() + 60
     while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
