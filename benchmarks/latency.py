@@ -4,7 +4,9 @@
 
 One thread, made-up weights, median of N runs after a warm-up. Prints predicted and measured latency, their ratio, and
 whether the measured one lies in the predicted interval; then the median ratio, the median absolute error and how often
-the interval held. No network was fitted on: predictions are peaks and typical efficiencies from the targets' files.
+the interval held. No network was fitted on: predictions are peaks and typical efficiencies from the targets' files,
+which onnxruntime_efficiencies.py measured with one-operator models on one kind of machine; on that kind it is no test
+of how they carry over to another.
 """
 
 from __future__ import annotations
