@@ -9,16 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import TINY
 
 from graphs.tools import opt
-
-TINY = """\
-"graphs.graph"() ({
-  %x = "graphs.input"() : () -> tensor<?x8xf32, ["n"]> loc("x")
-  %y = "onnx.Relu"(%x) : (tensor<?x8xf32, ["n"]>) -> tensor<?x8xf32, ["n"]> loc("relu_1")
-  "graphs.output"(%y) : (tensor<?x8xf32, ["n"]>) -> () loc("y")
-}) {sym_name = "tiny"} : () -> ()
-"""
 
 
 @dataclass(frozen=True)
