@@ -134,7 +134,8 @@ def _shared_storage(
         storage = of.get(source)
         if storage is None or storage.last != step or storage.bytes != (value.bytes or 0):
             continue
-        if storage.first > 0 and _overwritable(op, source):
+        sharing = {other for other in op.inputs if of.get(other) is storage}  # a view may be read beside its source
+        if storage.first > 0 and len(sharing) == 1 and _overwritable(op, source):
             return storage
     return None
 
