@@ -1,1 +1,1 @@
-"""What was measured. Nothing yet: every prediction stands on the targets' own numbers and is called THEORETICAL."""
+"""What was measured, and what follows from it: samples, curves, an estimator, and the evidence that a target has."""
