@@ -8,8 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir import DType
-from ..ir.primitives import Conv, Copy, Elementwise, Gather, Gemm, Normalization, Primitive, Reduction, Scan, Softmax
-from ..ir.primitives import Unknown, Window, flops
+from ..ir.primitives import (
+    Conv,
+    Copy,
+    Elementwise,
+    Gather,
+    Gemm,
+    Normalization,
+    Primitive,
+    Reduction,
+    Scan,
+    Softmax,
+    Unknown,
+    Window,
+    flops,
+)
 
 __all__ = ["OPERATION_TYPES", "Kernel", "entry", "operation_type"]
 
@@ -18,7 +31,7 @@ OPERATION_TYPES = (
     "matmul", "matmul_activation", "attention", "recurrent", "softmax", "normalization", "elementwise", "reduction",
     "pool", "gather", "layout", "scan", "generic",
 )  # fmt: skip
-"""What :func:`operation_type` tells apart; evidence from elsewhere may use others (``conv2d_batchnorm``, ``mbconv``)."""
+"""What :func:`operation_type` tells apart; others' evidence may have more (``conv2d_batchnorm``, ``mbconv``)."""
 
 _OTHER_TYPES: dict[type, str] = {
     Softmax: "softmax",
@@ -41,6 +54,8 @@ class Kernel:
     those that cross its boundary: of constants, of activations read, of results written. ``launches`` is more than one
     where a runtime launches the operations one by one and they were measured together. ``swept_bytes`` are all weights
     that one inference reads: what lies in a cache too small for them is gone before the kernel runs again.
+    ``operator`` is the main operation's name, ``layout`` the one that its result is kept in (``blocked``; empty for the
+    plain one), ``reordered_bytes`` those of activations that the runtime brings into another layout for it.
     """
 
     pattern: str
@@ -50,6 +65,9 @@ class Kernel:
     write_bytes: int
     launches: int = 1
     swept_bytes: int = 0
+    operator: str = ""
+    layout: str = ""
+    reordered_bytes: int = 0
 
     @property
     def flops(self) -> int:
@@ -103,6 +121,8 @@ def _conv_type(conv: Conv) -> str:
 
 def entry(primitive: Primitive) -> str:
     """Return the name under which a primitive's sizes stand in reports: ``gemm_m=197_k=768_n=2304``."""
+    sizes: dict[str, int | str]
+    extra: dict[str, int]
     if isinstance(primitive, Gemm):
         sizes = {"m": primitive.m, "k": primitive.k, "n": primitive.n}
         extra = {"batch": primitive.batch, "steps": primitive.steps}

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from .kernel import Kernel
 
-__all__ = ["Confidence", "Estimator", "Prediction", "Quality", "Total"]
+__all__ = ["NORMAL_95", "Confidence", "Estimator", "Prediction", "Quality", "Total"]
+
+NORMAL_95 = 1.959963984540054
+"""Standard deviations on either side of its mean that hold 95 % of a normal distribution."""
 
 
 class Quality(Enum):

@@ -185,11 +185,15 @@ class Normalization(_Counted):
 
 @dataclass(frozen=True, slots=True)
 class Copy(_Counted):
-    """``elements`` moved without arithmetic: transpose, concat, slice, pad, broadcast."""
+    """``elements`` moved without arithmetic: transpose, concat, slice, pad, broadcast.
+
+    ``run`` is how many of them lie side by side before and after, on average; ``None`` where that was not counted.
+    """
 
     tag: ClassVar[str] = "copy"
     elements: int
     dtype: DType
+    run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..ir import DType, Graph, Op
 from ..ir.errors import GraphsError
 from ..targets import Target
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 __all__ = ["Context", "Diagnostic", "Pass", "PassError", "closest"]
 
@@ -50,7 +53,7 @@ class Diagnostic:
 class Context:
     """What a pipeline runs for: the target, the precision asked for, bound dimensions, strictness; and what it found.
 
-    ``precision`` of ``None`` keeps the model's own element types.
+    ``precision`` of ``None`` keeps the model's own element types. ``evidence`` is what the pass ``calibrate`` found.
     """
 
     target: Target
@@ -59,6 +62,7 @@ class Context:
     strict: bool = False
     diagnostics: list[Diagnostic] = field(default_factory=list)
     statistics: dict[str, int] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
     def warn(self, source: str, message: str, op: Op | None = None) -> None:
         """Record a warning; under ``strict`` it is an error.

@@ -19,7 +19,7 @@ class Bind(Pass):
 
     name = "bind"
     provides = ("dims",)
-    invalidates = ("types", "work", "memory", "cost")
+    invalidates = ("types", "work", "memory", "calibrated", "cost")
     default: int = 1
 
     def run(self, graph: Graph, context: Context) -> None:

@@ -12,7 +12,12 @@ from collections.abc import Callable
 
 from ..ir import Graph, Op, TensorType, Value
 
-__all__ = ["blocked_values"]
+__all__ = ["blocked_values", "reordered_bytes"]
+
+SameKernel = Callable[[Op, Op], bool]
+
+_ALIGNMENT = 4
+"""Channels of a depthwise convolution come in multiples of this, or it stays plain."""
 
 _POOLS = frozenset({"onnx.MaxPool", "onnx.AveragePool"})
 _SAME_LAYOUT = frozenset(
@@ -32,6 +37,39 @@ def blocked_values(graph: Graph, block: int) -> frozenset[Value]:
         if op.results and _stays_blocked(op, blocked, block):
             blocked.add(op.results[0])
     return frozenset(blocked)
+
+
+def reordered_bytes(graph: Graph, blocked: frozenset[Value], block: int, same_kernel: SameKernel) -> dict[Op, int]:
+    """Return the bytes that operations must reorder between the plain and the blocked layout, in and out.
+
+    A blocked value that something reads plainly is reordered once, by the operation that makes it; a plain one that
+    something reads in blocks by the first that does. ``same_kernel`` says of two operations that nothing is stored
+    between them.
+    """
+    found: dict[Op, int] = {}
+    for op in graph.ops:
+        for value in op.results:
+            users = [user for user, _ in graph.uses(value) if not same_kernel(op, user)]
+            if value.is_constant or not users:
+                continue
+            in_blocks = [user for user in users if _reads_blocks(user, blocked, block)]
+            if value in blocked:
+                payer = op if len(in_blocks) < len(users) else None
+            else:
+                payer = in_blocks[0] if in_blocks else None
+            if payer is not None:
+                found[payer] = found.get(payer, 0) + (value.bytes or 0)
+    return found
+
+
+def _reads_blocks(op: Op, blocked: frozenset[Value], block: int) -> bool:
+    """Whether an operation wants its activations in blocks; a convolution of few channels reads the plain layout."""
+    if not op.results or op.results[0] not in blocked:
+        return False
+    weight = op.operand(1) if op.name == "onnx.Conv" else None
+    if weight is None:
+        return True
+    return _channels(weight) >= block or op.attributes.get("group", 1) != 1
 
 
 def _stays_blocked(op: Op, blocked: set[Value], block: int) -> bool:
@@ -54,7 +92,7 @@ def _stays_blocked(op: Op, blocked: set[Value], block: int) -> bool:
 
 
 def _blockable(conv: Op, block: int) -> bool:
-    """Two spatial dimensions, constant weights and bias, and channel counts that fill the blocks of each group."""
+    """Two spatial dimensions, constant weights and bias, and channels that can be padded to whole blocks."""
     x, weight = conv.operand(0), conv.operand(1)
     if x is None or weight is None or _rank(weight) != 4 or not all(v.is_constant for v in list(conv.inputs)[1:]):
         return False
@@ -65,10 +103,11 @@ def _blockable(conv: Op, block: int) -> bool:
     if not isinstance(groups, int) or groups < 1:
         return False
     if groups == 1:
-        return in_per_group < block or in_per_group % block == 0
-    depthwise = in_per_group == 1 and groups == out_channels
+        return True
+    if in_per_group == 1 and groups == out_channels:
+        return out_channels % _ALIGNMENT == 0
     full: Callable[[int], bool] = lambda channels: channels % block == 0  # noqa: E731
-    return full(out_channels) and (depthwise or (full(in_per_group) and full(out_channels // groups)))
+    return full(out_channels) and full(in_per_group) and full(out_channels // groups)
 
 
 def _rank(value: Value) -> int | None:

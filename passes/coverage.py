@@ -10,7 +10,7 @@ from .base import Context, Pass
 from .cost import Cost
 from .fuse import kernel_ops
 from .lower import Work
-from .report import CoverageRow
+from .report import CoverageRow, evidence_word
 
 __all__ = ["Coverage", "coverage_rows"]
 
@@ -38,7 +38,7 @@ def coverage_rows(graph: Graph) -> Sequence[CoverageRow]:
         work, cost = op.facts.get(Work), op.facts.get(Cost)
         if work is None or cost is None:
             continue
-        evidence = UNKNOWN if cost.bound == "unknown" else cost.confidence
+        evidence = UNKNOWN if cost.bound == "unknown" else evidence_word(cost.quality, cost.confidence)
         old = rows.get(evidence, CoverageRow(evidence, 0, 0, 0.0))
         rows[evidence] = CoverageRow(
             evidence, old.ops + len(kernel_ops(op)), old.flops + work.flops, old.seconds + cost.seconds

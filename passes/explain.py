@@ -6,13 +6,16 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from ..calibration.prediction import Quality
+from ..calibration.roofline import Roofline
 from ..ir import Graph, Op
 from ..ir.primitives import Primitive, flops
-from ..targets import Quantity, Target, format_si
+from ..targets import Efficiency, Quantity, Target, format_si
 from .base import PassError
 from .cost import Cost, Estimate, estimate
 from .fuse import kernel_ops, pattern_of
 from .lower import Work
+from .report import EvidenceSource
 
 __all__ = ["Explanation", "Step", "explain", "find_kernel"]
 
@@ -61,11 +64,20 @@ def find_kernel(graph: Graph, name: str) -> Op:
     raise PassError(f"no kernel holds a node called {name!r}", help=help)
 
 
-def explain(graph: Graph, op: Op, target: Target) -> Explanation:
-    """Return the derivation of a kernel's cost on ``target``; the graph must have been lowered."""
-    made = estimate(op, graph, target)
+def explain(graph: Graph, op: Op, target: Target, evidence: EvidenceSource | None = None) -> Explanation:
+    """Return the derivation of a kernel's cost on ``target``; the graph must have been lowered.
+
+    ``evidence`` is where measurements come from, if there are any.
+    """
+    made = estimate(op, graph, Roofline.of(target))
     operations = tuple((inner.base_name, inner.label) for inner in kernel_ops(op))
-    steps = (*_work_steps(op), *_compute_steps(made), *_memory_steps(made), *_time_steps(op, made, target))
+    steps = (
+        *_work_steps(op),
+        *_compute_steps(made),
+        *_memory_steps(made),
+        *_efficiency_steps(made, evidence),
+        *_time_steps(op, made, target),
+    )
     return Explanation(op.label, pattern_of(op), operations, steps)
 
 
@@ -88,35 +100,62 @@ def _sizes(primitive: Primitive) -> str:
 
 
 def _compute_steps(made: Estimate) -> Iterator[Step]:
-    for term in made.compute:
-        efficiency = term.efficiency
-        formula = (
-            f"{flops(term.primitive):,} FLOP / ({format_si(term.peak, 'FLOP/s')} {term.precision} on {term.unit.name}"
-            f" × {efficiency.compute:.3g} of peak for {efficiency.kernel_class})"
-        )
-        yield Step("compute", formula, term.seconds, f"{_cite(term.unit.origin(term.precision))}; {_cite(efficiency)}")
+    for term in made.bounds.compute:
+        default = term.efficiency
+        peak = f"{format_si(term.peak, 'FLOP/s')} {term.precision} on {term.unit.name}"
+        share, seconds, source = _share(made, default.compute, default, term.seconds, term.default_seconds)
+        formula = f"{flops(term.primitive):,} FLOP / ({peak} × {share})"
+        yield Step("compute", formula, seconds, f"{_cite(term.unit.origin(term.precision))}{source}")
 
 
 def _memory_steps(made: Estimate) -> Iterator[Step]:
-    for term in made.memory:
-        level = term.level
-        formula = (
-            f"{term.what}: {term.bytes:,} B from {level.name} / ({format_si(level.bandwidth, 'B/s')}"
-            f" × {term.efficiency.memory:.3g} of peak for {term.efficiency.kernel_class})"
-        )
-        yield Step("memory", formula, term.seconds, f"{_cite(level.bandwidth_origin)}; {_cite(term.efficiency)}")
+    for term in made.bounds.memory:
+        level, default = term.level, term.efficiency
+        share, seconds, source = _share(made, default.memory, default, term.seconds, term.default_seconds)
+        formula = f"{term.what}: {term.bytes:,} B from {level.name} / ({format_si(level.bandwidth, 'B/s')} × {share})"
+        yield Step("memory", formula, seconds, f"{_cite(level.bandwidth_origin)}{source}")
+
+
+def _share(
+    made: Estimate, typical: float, default: Efficiency, least: float, by_default: float
+) -> tuple[str, float, str]:
+    """The share of peak that a term was divided by, its seconds then, and where the share comes from."""
+    if made.measured is None:
+        return f"{typical:.3g} of peak for {default.kernel_class}", by_default, f"; {_cite(default)}"
+    efficiency = made.efficiency or 1.0
+    return f"{efficiency:.3g}", least / efficiency, ""
+
+
+def _efficiency_steps(made: Estimate, evidence: EvidenceSource | None) -> Iterator[Step]:
+    """The efficiency that measurements give the kernel, how sure it is, and what it stands on."""
+    measured, efficiency, std = made.measured, made.efficiency, made.efficiency_std
+    if measured is None:
+        return
+    words = [measured.quality.value]
+    if measured.quality is Quality.OP_APPROXIMATED:
+        words = [f"{measured.curve} in its stead"]
+    if measured.neighbours:
+        words.append(f"{measured.neighbours} {'sample' if measured.neighbours == 1 else 'samples'} near")
+    if measured.entry:
+        words.append(f"the nearest {measured.entry}")
+    reached = f"{efficiency:.3g} ± {std:.2g} of the roofline: " if efficiency is not None and std is not None else ""
+    source = f"{evidence.layer}: {evidence.file}" if evidence and evidence.file else ""
+    yield Step("evidence", reached + ", ".join(words), source=source)
 
 
 def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
     yield Step("dispatch", f"a launch by {target.runtime.name}", made.dispatch_seconds, _cite(target.runtime.dispatch))
     cost = op.facts.get(Cost)
     bound = f"; bound by {cost.bound}" if cost else ""
-    low, high = made.efficiency.low, made.efficiency.high
     yield Step("time", f"dispatch + max(compute, memory){bound}", made.seconds)
     if cost:
-        interval = f"{format_si(cost.low, 's')} to {format_si(cost.high, 's')}"
-        formula = f"{interval}, 95 %: efficiency between {low:.2g} and {high:.2g} times typical"
-        yield Step("interval", formula, source=_cite(made.efficiency))
+        interval = f"{format_si(cost.low, 's')} to {format_si(cost.high, 's')}, 95 %"
+        default = made.bounds.efficiency
+        if made.measured:
+            yield Step("interval", f"{interval}: log-normal, its logarithm ± {made.measured.std:.2g}")
+        else:
+            formula = f"{interval}: efficiency between {default.low:.2g} and {default.high:.2g} times typical"
+            yield Step("interval", formula, source=_cite(default))
     for reason in made.unknown:
         yield Step("unknown", reason)
 

@@ -21,10 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, Value, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Fact, Graph, Kind, Location, Op, Value, kind_of
 from ..targets import RuleSource
 from .base import Context, Pass, PassError
-from .blocked_layout import blocked_values
+from .blocked_layout import blocked_values, reordered_bytes
 from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
@@ -32,7 +32,7 @@ from .siblings import split_siblings
 from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
 from .transposes import push_transposes
 
-__all__ = ["Fuse", "kernel_ops", "main_op", "pattern_of"]
+__all__ = ["Fuse", "Layout", "kernel_ops", "main_op", "pattern_of"]
 
 _LIGHT_TO_HEAVY = (
     Kind.VIEW,
@@ -64,6 +64,18 @@ FUSED_FOR = "fused_for"
 """The graph's attribute that names the runtime whose kernels its operations are."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout(Fact, key="layout"):
+    """The layout that a kernel's main result is kept in, and what bringing activations into another one moves.
+
+    ``name`` is ``blocked`` or empty; ``reordered_bytes`` are those of activations that the kernel brings from the plain
+    layout to the blocked one, or back.
+    """
+
+    name: str
+    reordered_bytes: int
+
+
 @dataclass(frozen=True)
 class Fuse(Pass):
     """Group operations into the kernels that the target's runtime launches.
@@ -74,7 +86,7 @@ class Fuse(Pass):
     name = "fuse"
     requires = ("precision",)
     provides = ("kernels",)
-    invalidates = ("work", "memory", "cost")
+    invalidates = ("work", "memory", "calibrated", "cost")
     rules: str = "target"
 
     def run(self, graph: Graph, context: Context) -> None:
@@ -117,6 +129,7 @@ class _State:
     graph: Graph
     context: Context
     blocked: frozenset[Value] = frozenset()
+    block: int = 0
     group_of: dict[Op, _Group] = field(default_factory=dict)
 
     def free(self, op: Op) -> bool:
@@ -128,12 +141,31 @@ class _State:
         self.context.count(f"fuse: {where}")
 
     def materialise(self) -> None:
+        layouts = self._layouts()
         order = {op: position for position, op in enumerate(self.graph.ops)}
         groups = {id(group): group for op in order if (group := self.group_of.get(op))}
         for group in groups.values():
             if len(group.ops) > 1 or group.kind:
-                _materialise(self.graph, group, sorted(group.ops, key=order.__getitem__))
+                kernel = _materialise(self.graph, group, sorted(group.ops, key=order.__getitem__))
                 self.context.count("fuse: kernels formed")
+                inside = [layouts.pop(op) for op in group.ops if op in layouts]
+                if inside:
+                    blocked = next((layout.name for layout in inside if layout.name), "")
+                    layouts[kernel] = Layout(blocked, sum(layout.reordered_bytes for layout in inside))
+        for op, layout in layouts.items():
+            op.facts.add(layout)
+
+    def _layouts(self) -> dict[Op, Layout]:
+        """The layout of every operation that has to do with the blocked one."""
+        reordered = reordered_bytes(self.graph, self.blocked, self.block, self.same_kernel)
+        concerned = [*(value.op for value in self.blocked if value.op in self.graph.nx), *reordered]
+        return {
+            op: Layout("blocked" if op.results[0] in self.blocked else "", reordered.get(op, 0)) for op in concerned
+        }
+
+    def same_kernel(self, one: Op, other: Op) -> bool:
+        """Whether two operations are in one group."""
+        return one in self.group_of and self.group_of[one] is self.group_of.get(other)
 
 
 Step = Callable[[_State], None]
@@ -184,7 +216,7 @@ def _rewrite_step(rewrite: Callable[[Graph], int], where: str) -> Step:
 
 def _layout_step(block: int) -> Step:
     def apply(state: _State) -> None:
-        state.blocked = blocked_values(state.graph, block)
+        state.blocked, state.block = blocked_values(state.graph, block), block
 
     return apply
 

@@ -13,6 +13,7 @@ BUILTIN_PASSES: dict[str, str] = {
     "precision": "precision:Precision",
     "fuse": "fuse:Fuse",
     "lower": "lower:Lower",
+    "calibrate": "calibrate:Calibrate",
     "memory": "memory:Memory",
     "cost": "cost:CostPass",
     "coverage": "coverage:Coverage",

@@ -54,7 +54,7 @@ class Lower(Pass):
     name = "lower"
     requires = ("precision",)
     provides = ("work",)
-    invalidates = ("cost",)
+    invalidates = ("calibrated", "cost")
 
     def run(self, graph: Graph, context: Context) -> None:
         """Attach :class:`Work` to every operation, inside kernels too.

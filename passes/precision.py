@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..ir import DType, Graph, TensorType
 from .base import Context, Pass, PassError
 
-__all__ = ["Precision"]
+__all__ = ["Precision", "precision_of"]
 
 _REAL = frozenset({DType.F64, DType.F32, DType.F16, DType.BF16})
 
@@ -19,7 +19,7 @@ class Precision(Pass):
     name = "precision"
     requires = ("types",)
     provides = ("precision",)
-    invalidates = ("work", "memory", "cost")
+    invalidates = ("work", "memory", "calibrated", "cost")
 
     def run(self, graph: Graph, context: Context) -> None:
         """Retype activations and weights; integer and quantised values stay as they are.
@@ -41,3 +41,14 @@ class Precision(Pass):
                     value.type = TensorType(context.precision, value.type.shape)
                     context.count("precision: values retyped")
         graph.revision += 1
+
+
+def precision_of(graph: Graph) -> DType | None:
+    """The element type of most activations' bytes; ``None`` for a graph without sized values."""
+    sizes: dict[DType, int] = {}
+    for op in graph.body:
+        for value in op.results:
+            dtype = getattr(value.type, "dtype", None)
+            if isinstance(dtype, DType) and (value.bytes or 0) > 0:
+                sizes[dtype] = sizes.get(dtype, 0) + (value.bytes or 0)
+    return max(sizes, key=sizes.__getitem__, default=None)

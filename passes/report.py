@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..calibration.prediction import Quality
 from ..ir import Graph
-from .base import Diagnostic
+from .base import Context, Diagnostic
+from .coverage_report import MeasuredErrors
 
-__all__ = ["CoverageRow", "KernelReport", "Report", "Total", "UnknownOp"]
+__all__ = ["CoverageRow", "EvidenceSource", "KernelReport", "Report", "Total", "UnknownOp", "evidence_word"]
+
+_EVIDENCE_WORDS = {
+    Quality.EXACT: "measured",
+    Quality.SIZE_INTERPOLATED: "interpolated",
+    Quality.SIZE_EXTRAPOLATED: "extrapolated",
+    Quality.OP_APPROXIMATED: "proxy",
+    Quality.MISSING: "first principles",
+}
+
+
+def evidence_word(quality: Quality | None, confidence: str) -> str:
+    """Return the word for what a figure stands on; the confidence itself where the target has no evidence at all."""
+    return confidence if quality is None else _EVIDENCE_WORDS[quality]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +46,12 @@ class KernelReport:
     its main operation, ``module`` the framework's module path, ``origins`` every source operation in it, ``output`` the
     shape and type of its first result, e.g. ``1×512×7×7`` with ``dtype`` ``f32``.
 
-    ``seconds`` is the prediction, ``seconds_low`` to ``seconds_high`` its 95 % interval; all time fields are ``None``
-    when no ``cost`` pass ran. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``.
-    ``joules`` is ``None`` where the target has no energy coefficients. ``unknown`` lists what inside could not be
-    counted.
+    ``seconds`` is the prediction, ``seconds_std`` its standard deviation, ``seconds_low`` to ``seconds_high`` its 95 %
+    interval; all time fields are ``None`` when no ``cost`` pass ran. ``efficiency`` is the share of its roofline that
+    the kernel reaches, with the standard deviation ``efficiency_std``; ``quality`` says how closely measurements match
+    it, ``None`` where there are none of the target; ``entry`` names the nearest of them, ``neighbours`` how many lie
+    near. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``. ``joules`` is ``None`` where the
+    target has no energy coefficients. ``unknown`` lists what inside could not be counted.
     """
 
     index: int
@@ -63,6 +80,17 @@ class KernelReport:
     joules: float | None
     confidence: str
     unknown: tuple[UnknownOp, ...]
+    seconds_std: float | None = None
+    efficiency: float | None = None
+    efficiency_std: float | None = None
+    quality: Quality | None = None
+    entry: str = ""
+    neighbours: int = 0
+
+    @property
+    def evidence(self) -> str:
+        """What the prediction stands on, in a word."""
+        return evidence_word(self.quality, self.confidence)
 
     @property
     def intensity(self) -> float | None:
@@ -97,6 +125,7 @@ class Total:
     confidence: str
     unknown: tuple[UnknownOp, ...]
     energy_missing: tuple[str, ...] = ()
+    seconds_std: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -111,7 +140,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class CoverageRow:
-    """How much of the network stands on one quality of evidence: operators, FLOPs and predicted seconds."""
+    """How much of the network stands on one quality of evidence: operators, FLOPs and predicted seconds.
+
+    ``evidence`` is the word of :func:`evidence_word`, or ``UNKNOWN`` for what could not be counted.
+    """
 
     evidence: str
     ops: int
@@ -120,8 +152,27 @@ class CoverageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSource:
+    """Where the measurements come from that predictions stand on.
+
+    ``layer`` is ``your own``, ``shipped``, ``file`` or ``first principles``; ``fallbacks`` say what was looked for in
+    vain before it was taken. ``setting`` is what it was measured in, as ``DEVICE:RUNTIME@MODE PRECISION``.
+    """
+
+    layer: str
+    file: str = ""
+    setting: str = ""
+    date: str = ""
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """All that a run found. ``kernels`` is in graph order; ``summary`` is the sentence that says what dominates."""
+    """All that a run found. ``kernels`` is in graph order; ``summary`` is the sentence that says what dominates.
+
+    ``evidence`` is ``None`` if no ``calibrate`` pass ran. ``measured`` compares with measurements of the same model,
+    where some were given. ``graph`` and ``context`` are what the report was built from.
+    """
 
     model: str
     target: str
@@ -135,6 +186,9 @@ class Report:
     diagnostics: tuple[Diagnostic, ...]
     graph: Graph = field(compare=False)
     pipeline: str = ""
+    evidence: EvidenceSource | None = None
+    measured: MeasuredErrors | None = None
+    context: Context | None = field(default=None, compare=False, repr=False)
 
     def by_time(self) -> list[KernelReport]:
         """The kernels, most expensive first; by FLOPs where no time was predicted."""

@@ -7,17 +7,27 @@ from collections.abc import Sequence
 from ..ir import Graph, Kind, Op, Symbol, TensorType, kind_of
 from ..targets import format_si
 from .base import Context
-from .cost import THEORETICAL, Cost, correlated_interval, critical_path, precision_of, weight_bytes
+from .calibrate import Calibration, weight_bytes
+from .cost import Cost, critical_path
 from .coverage import coverage_rows
+from .coverage_report import MeasuredErrors
 from .fuse import kernel_ops, main_op, pattern_of
 from .lower import Work
 from .memory import Buffers, memory_plan
+from .precision import precision_of
 from .report import KernelReport, Report, Total, UnknownOp
+from .totals import confidence_of, costed_kernels, sum_of
 
 __all__ = ["build_report"]
 
 
-def build_report(graph: Graph, context: Context, source_ops: int | None = None, pipeline: str = "") -> Report:
+def build_report(
+    graph: Graph,
+    context: Context,
+    source_ops: int | None = None,
+    pipeline: str = "",
+    measured: MeasuredErrors | None = None,
+) -> Report:
     """Return the report on ``graph`` after a pipeline has run.
 
     Args:
@@ -25,6 +35,7 @@ def build_report(graph: Graph, context: Context, source_ops: int | None = None, 
         context: what the pipeline ran for.
         source_ops: operations in the model as it was loaded; those of the graph now, if it is not given.
         pipeline: the pipeline's text.
+        measured: the comparison with measurements of the same model, where some were given.
     """
     free_views = context.target.runtime.views == "free"
     launches = [op for op in graph.body if not (free_views and _is_view(op))]
@@ -45,6 +56,9 @@ def build_report(graph: Graph, context: Context, source_ops: int | None = None, 
         diagnostics=tuple(context.diagnostics),
         graph=graph,
         pipeline=pipeline,
+        evidence=context.evidence.source if context.evidence else None,
+        measured=measured,
+        context=context,
     )
 
 
@@ -54,6 +68,7 @@ def _is_view(op: Op) -> bool:
 
 def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
     work, cost, main = op.facts.get(Work), op.facts.get(Cost), main_op(op)
+    calibration = op.facts.get(Calibration)
     type = op.results[0].type if op.results else None
     shape = type.shape if isinstance(type, TensorType) and type.shape is not None else ()
     kind = op.attributes.get("kind")
@@ -85,6 +100,12 @@ def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
         joules=cost.joules if cost else None,
         confidence=cost.confidence if cost else "",
         unknown=_unknown(op),
+        seconds_std=cost.std if cost else None,
+        efficiency=cost.efficiency if cost else None,
+        efficiency_std=cost.efficiency_std if cost else None,
+        quality=cost.quality if cost else None,
+        entry=calibration.entry if calibration else "",
+        neighbours=calibration.neighbours if calibration else 0,
     )
 
 
@@ -106,11 +127,12 @@ def _unknown(op: Op) -> tuple[UnknownOp, ...]:
 
 
 def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> Total:
-    costs = [cost for op in graph.body if (cost := op.facts.get(Cost))]
-    serial, low, high = correlated_interval((c.work_class, c.seconds, c.low, c.high) for c in costs)
+    costed = costed_kernels(graph)
+    costs = [one.cost for one in costed]
+    serial = sum_of(costed, context.evidence.estimator if context.evidence else None)
     path = critical_path(graph) if costs else None
-    latency = path if path is not None and context.target.runtime.concurrency == "branches" else serial
-    scale = latency / serial if serial else 1.0
+    latency = path if path is not None and context.target.runtime.concurrency == "branches" else serial.seconds
+    scale = latency / serial.seconds if serial.seconds else 1.0
     peak_bytes, peak_at, arena = _memory(graph)
     energy, energy_missing = _energy(costs, latency, context)
     return Total(
@@ -122,14 +144,15 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
         peak_at=peak_at,
         arena_bytes=arena,
         seconds=latency if costs else None,
-        seconds_low=low * scale if costs else None,
-        seconds_high=high * scale if costs else None,
-        serial_seconds=serial if costs else None,
+        seconds_low=serial.low * scale if costs else None,
+        seconds_high=serial.high * scale if costs else None,
+        seconds_std=serial.std * scale if costs else None,
+        serial_seconds=serial.seconds if costs else None,
         critical_path_seconds=path,
         joules=sum(energy.values()) if energy else None,
         energy=energy,
         energy_missing=energy_missing,
-        confidence=THEORETICAL if costs else "",
+        confidence=confidence_of(costed).name if costs else "",
         unknown=tuple(unknown for kernel in kernels for unknown in kernel.unknown),
     )
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from ..ir import DType, Graph, ParseError, parse
 from ..ir.errors import GraphsError
+from ..ir.files import write_atomically
 from ..targets import load_target
 from .base import Context, Pass
-from .files import write_atomically
 from .options import call_of
 from .pipeline import Pipeline
 

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphs
+from graphs.calibration.prediction import Quality
 from graphs.ir import Graph, parse, parse_all
 from graphs.passes.report import CoverageRow, KernelReport, Report, Total, UnknownOp
 from graphs.tools import units
@@ -47,7 +48,7 @@ def kernel(index: int, name: str, pattern: str, seconds: float | None, **fields:
         "compute_seconds": seconds, "memory_seconds": seconds and seconds / 2,
         "dispatch_seconds": seconds and 5e-6, "share": None, "bound": "compute" if seconds else "", "unit": "tensor",
         "memory": "dram", "joules": seconds and seconds * 20, "unknown": (),
-        "confidence": "MEASURED" if seconds else "",
+        "confidence": "CALIBRATED" if seconds else "", "quality": Quality.EXACT if seconds else None,
     }  # fmt: skip
     return KernelReport(**{**known, **fields})
 
@@ -56,7 +57,7 @@ def some_kernels() -> tuple[KernelReport, ...]:
     pool = {"kind": "window", "macs": 0, "flops": 1_806_336, "bytes": 4_014_080, "output": (1, 64, 56, 56)}
     return (
         kernel(0, "conv1", "Conv_Relu", 120e-6, output=(1, 64, 112, 112)),
-        kernel(1, "", "MaxPool", 90e-6, bound="L2", confidence="EXTRAPOLATED", **pool),
+        kernel(1, "", "MaxPool", 90e-6, bound="L2", confidence="INTERPOLATED", quality=Quality.SIZE_EXTRAPOLATED, **pool),
         *(kernel(2 + i, f"layer4.{i}.conv2", "Conv_Relu", 71e-6) for i in range(3)),
         *(kernel(5 + i, f"layer3.{i}.conv2", "Conv_Relu", 60e-6, output=(1, 256, 14, 14)) for i in range(6)),
         kernel(20, "fc", "Gemm", 2e-6, output=(1, 1000)),
@@ -77,9 +78,9 @@ def make_report(kernels: tuple[KernelReport, ...], **fields: Any) -> Report:
         seconds_low=seconds and seconds * 0.9, seconds_high=seconds and seconds * 1.1, serial_seconds=seconds,
         critical_path_seconds=seconds and seconds * 0.8, joules=sum(joules) if joules else None,
         energy={"compute": 0.0061, "memory": 0.0027, "static": 0.0012} if joules else {},
-        confidence="MEASURED" if timed else "", unknown=unknown,
+        confidence="CALIBRATED" if timed else "", unknown=unknown,
     )  # fmt: skip
-    coverage = (CoverageRow("MEASURED", 20, 10**9, 8e-4), CoverageRow("EXTRAPOLATED", 1, 10**6, 2e-4))
+    coverage = (CoverageRow("measured", 20, 10**9, 8e-4), CoverageRow("extrapolated", 1, 10**6, 2e-4))
     known: dict[str, Any] = {
         "model": "resnet50", "target": "jetson-orin-agx:tensorrt@30W", "precision": "fp16", "batch": 1,
         "source_ops": 122, "kernels": shared, "total": total, "coverage": coverage if timed else (),
@@ -160,7 +161,7 @@ def test_what_is_unknown_has_a_row_however_little_time_it_takes(unknown_report: 
 
 
 def test_the_table_without_any_cost() -> None:
-    untimed = make_report(tuple(replace(item, seconds=None, joules=None, bound="", confidence="")
+    untimed = make_report(tuple(replace(item, seconds=None, joules=None, bound="", confidence="", quality=None)
                                 for item in some_kernels()))  # fmt: skip
     text = table(untimed, View())
     check_golden("table_untimed", text)

@@ -12,9 +12,9 @@ import pytest
 
 from graphs.ir import Graph, parse, print_graph
 from graphs.ir.errors import GraphsError
+from graphs.ir.files import write_atomically
 from graphs.passes import plugins
 from graphs.passes.base import Context, Pass, PassError
-from graphs.passes.files import write_atomically
 from graphs.passes.index import BUILTIN_PASSES, NAMED_PIPELINES
 from graphs.passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
 from graphs.passes.manager import PassManager, parse_passes, resolve

@@ -89,7 +89,7 @@ def test_macs_as_published(name: str, macs: int) -> None:
 @each(frozenset(FEW))
 def test_text_round_trip_around_every_pass(path: Path) -> None:
     trips, characters = holds(roundtrip.CLAIM, path).figures
-    assert trips == 2 * 8  # bind, shape, precision, fuse, lower, memory, cost, coverage
+    assert trips == 2 * 9  # bind, shape, precision, fuse, lower, memory, calibrate, cost, coverage
     assert characters > 1000
 
 

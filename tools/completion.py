@@ -12,16 +12,14 @@ from ..passes.index import BUILTIN_PASSES, NAMED_PIPELINES
 
 __all__ = ["complete", "script"]
 
-PROGRAM = "graphs-opt"
-VARIABLE = "_GRAPHS_OPT_COMPLETE"
-
 
 def script(shell: str, command: click.Command) -> str:
     """Return the script that a shell sources: ``eval "$(graphs-opt --completion=bash)"``."""
+    program = command.name or ""
     cls = get_completion_class(shell)
     if cls is None:
         raise click.UsageError(f"no completion for {shell}")
-    completion = cls(command, {}, PROGRAM, VARIABLE)
+    completion = cls(command, {}, program, f"_{program.upper().replace('-', '_')}_COMPLETE")
     return completion.source_template % completion.source_vars()
 
 

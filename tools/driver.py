@@ -11,10 +11,12 @@ from time import perf_counter
 
 from ..ir import Graph, VerificationError
 from ..ir.errors import GraphsError
+from ..ir.files import write_atomically
 from ..passes.base import Context, Pass
-from ..passes.files import write_atomically
+from ..passes.calibrate import Calibrate
+from ..passes.coverage_report import MeasuredErrors
 from ..passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
-from ..passes.manager import PassManager, parse_passes
+from ..passes.manager import PassManager, parse_passes, resolve
 from ..passes.plugins import find_pass, load_entry_points, load_plugin
 from ..passes.report import Report
 from ..passes.reporting import build_report
@@ -82,7 +84,7 @@ def _load_plugins(session: _Session) -> None:
 
 def _run_models(session: _Session) -> int:
     options = session.options
-    session.passes = parse_passes(options.passes)
+    session.passes = _with_evidence(parse_passes(options.passes), options.evidence)
     _check_names(options)
     if options.dump_pipeline:
         _dump_pipeline(session)
@@ -138,9 +140,9 @@ def _fail(session: _Session, error: GraphsError) -> None:
 
 
 def _analysed(session: _Session, graph: Graph, context: Context, original: Callable[[], Graph]) -> Report:
-    timing, statistics = Timing(), Statistics()
+    options, timing, statistics = session.options, Timing(), Statistics()
     manager = PassManager(
-        session.passes, _instrumentations(session.options, timing, statistics), states=session.states, original=original
+        session.passes, _instrumentations(options, timing, statistics), states=session.states, original=original
     )
     session.messages.note(f"pipeline: {manager.pipeline}")
     source_ops = len(graph.body)
@@ -148,12 +150,19 @@ def _analysed(session: _Session, graph: Graph, context: Context, original: Calla
         manager.run(graph, context)
     finally:
         session.steps.extend(timing.seconds)
-        if session.options.stats:
+        if options.stats:
             from .listings import statistics_table
 
             session.messages.plain(statistics_table(graph.name, statistics.passes))
     with session.timed("report"):
-        return build_report(graph, context, source_ops, str(manager.pipeline))
+        measured = _measured(graph, context, options.measured) if options.measured else None
+        return build_report(graph, context, source_ops, str(manager.pipeline), measured)
+
+
+def _measured(graph: Graph, context: Context, file: str) -> MeasuredErrors:
+    from ..passes.measured_errors import measured_errors
+
+    return measured_errors(graph, context, Path(file))
 
 
 def _instrumentations(options: Options, timing: Timing, statistics: Statistics) -> list[Instrumentation]:
@@ -168,6 +177,16 @@ def _instrumentations(options: Options, timing: Timing, statistics: Statistics) 
 
 def _selection(names: tuple[str, ...]) -> Selection:
     return Selection(frozenset(names), EVERY_PASS in names)
+
+
+def _with_evidence(passes: list[Pass], evidence: str | None) -> list[Pass]:
+    """The passes, those that are inserted too, with the evidence that ``--evidence`` names."""
+    if evidence is None:
+        return passes
+    resolved = [replace(step, evidence=evidence) if isinstance(step, Calibrate) else step for step in resolve(passes)]
+    if not any(isinstance(step, Calibrate) for step in resolved):
+        raise GraphsError("--evidence: no pass of the pipeline predicts anything", help="add cost: --passes=fuse,cost")
+    return resolved
 
 
 def _check_names(options: Options) -> None:
@@ -263,7 +282,7 @@ def _view(options: Options, path: Path | None) -> View:
         width=options.width or PIPED_WIDTH if path else width_of(sys.stdout, options.width),
         color=options.color == "always" if path else takes_color(sys.stdout, options.color),
         order=options.order, by=options.by, top=options.top, wide=options.wide,
-        quiet=options.quiet, path=path,
+        quiet=options.quiet, coverage=options.coverage, path=path,
     )  # fmt: skip
 
 

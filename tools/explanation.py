@@ -33,7 +33,7 @@ def explanation(report: Report, node: str, target: Target, view: View) -> str:
     op = report.graph.value(matching[0].results[0]).op if matching else find_kernel(report.graph, node)
     if Work not in op.facts:
         raise PassError(f"{node}: nothing to explain yet", help="the pipeline needs cost: --passes=fuse,lower,cost")
-    found = explain(report.graph, op, target)
+    found = explain(report.graph, op, target, report.evidence)
     others = f"  {'kernels':<{_TOPIC_WIDTH}}{len(matching)} match; this is the first\n" if len(matching) > 1 else ""
     return _headline(found, view) + others + "".join(_step(step, view) for step in found.steps)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..passes.pipeline import parse_pipeline
 from .outputs import Output, outputs_of
 
 __all__ = ["Options", "options_from"]
@@ -28,6 +29,8 @@ class Options:
     by: str
     wide: bool
     explain: str | None
+    evidence: str | None
+    measured: str | None
     strict: bool
     print_ir_before: tuple[str, ...]
     print_ir_after: tuple[str, ...]
@@ -43,6 +46,11 @@ class Options:
     verbosity: int
     color: str
     width: int | None
+
+    @property
+    def coverage(self) -> bool:
+        """Whether the account of the coverage is wanted beside the figures: if the pass is named, or compared."""
+        return bool(self.measured) or any(call.name == "coverage" for call in parse_pipeline(self.passes).calls)
 
     @property
     def quiet(self) -> bool:
@@ -66,5 +74,7 @@ def options_from(given: dict[str, Any]) -> Options:
     outputs = tuple(outputs_of(given.pop("formats"), given.pop("paths")))
     if any(output.format == "onnx" for output in outputs) and len(given["models"]) > 1:
         raise click.UsageError("an ONNX file holds one model: name one")
+    if given["measured"] and len(given["models"]) > 1:
+        raise click.UsageError("--measured is of one model: name one")
     given["dims"] = dict(given["dims"])
     return Options(outputs=outputs, verbosity=0 if quiet else 1 + verbose, **given)

@@ -49,8 +49,11 @@ def outputs_of(formats: Sequence[str], paths: Sequence[str]) -> list[Output]:
 def _output(path: str, formats: Sequence[str]) -> Output:
     if path == STANDARD_OUTPUT:
         return Output(formats[0] if len(formats) == 1 else "table")
-    suffix = Path(path).suffix.lower()
-    wanted = next((name for name, suffixes in FORMATS.items() if suffix in suffixes), None)
+    name = Path(path).name.lower()
+    fitting = {suffix: format for format, suffixes in FORMATS.items() for suffix in suffixes if name.endswith(suffix)}
+    wanted = fitting[max(fitting, key=len)] if fitting else None
+    if len(formats) == 1 and any(suffix.endswith(tail) for suffix in FORMATS[formats[0]] for tail in fitting):
+        wanted = formats[0]  # -o x.json --emit=coverage-json
     if wanted is None and len(formats) != 1:
         suffixes = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
         raise click.UsageError(f"-o {path}: say the format with --emit, or by one of these suffixes: {suffixes}")

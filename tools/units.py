@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, isfinite, log10
 
-__all__ = ["NOTHING", "count", "duration", "intensity", "percent", "shape", "si"]
+__all__ = ["NOTHING", "count", "duration", "intensity", "percent", "rounded", "shape", "si"]
 
 NOTHING = "–"
 """What stands where there is no number; never an empty cell, which could be a fault of the table."""
@@ -40,6 +40,13 @@ def duration(seconds: float | None) -> str:
 def percent(share: float | None) -> str:
     """``0.1823`` as ``18.2 %``."""
     return NOTHING if share is None else f"{100 * share:.1f} %"
+
+
+def rounded(share: float) -> str:
+    """``0.1823`` as ``18 %``; what is not quite nothing as ``<1 %``, and not quite all as ``>99 %``."""
+    if 0 < share < 0.005:
+        return "<1 %"
+    return ">99 %" if 0.995 < share < 1 else f"{100 * share:.0f} %"
 
 
 def intensity(value: float | None) -> str:

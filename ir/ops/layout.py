@@ -24,6 +24,7 @@ from .reading import (
     integers,
     normal_axis,
     ranked,
+    result_dims,
     same_type,
     tensor,
     view,
@@ -33,14 +34,14 @@ from .reading import (
 __all__ = ["concatenated"]
 
 
-def _copy(op: Op) -> tuple[Primitive, ...]:
-    return (Copy(elements(op), tensor(op, 0).dtype),)
+def _copy(op: Op, run: int | None = None) -> tuple[Primitive, ...]:
+    return (Copy(elements(op), tensor(op, 0).dtype, run),)
 
 
-def _copy_part(op: Op) -> Lowering:
+def _copy_part(op: Op, run: int | None = None) -> Lowering:
     """Only what is copied is read."""
     written = op.results[0].bytes
-    return Lowering(_copy(op), {} if written is None else {0: written})
+    return Lowering(_copy(op, run), {} if written is None else {0: written})
 
 
 # -- permutations -----------------------------------------------------------------------------------------------------
@@ -68,7 +69,12 @@ def transpose(op: Op) -> Lowering | Iterable[Primitive]:
     """A copy; a view where only axes of one element change place."""
     shape = tensor(op, 0).dims
     moved = [axis for axis in _permutation(op, len(shape)) if shape[axis] != 1]
-    return view(op) if moved == sorted(moved) else _copy(op)
+    in_place = sorted(moved)
+    if moved == in_place:
+        return view(op)
+    while moved[-1] == in_place[-1]:
+        moved.pop(), in_place.pop()
+    return _copy(op, prod(shape[max(in_place) + 1 :]))
 
 
 def _block_types(op: Op) -> tuple[Type, ...] | None:
@@ -133,7 +139,9 @@ def _concat_types(op: Op) -> tuple[Type, ...] | None:
 )
 def concat(op: Op) -> Iterable[Primitive]:
     """A copy of every operand."""
-    return _copy(op)
+    shape = result_dims(op)
+    rows = prod(shape[: normal_axis(integer(op, "axis", 1), len(shape))])
+    return _copy(op, elements(op) // max(1, rows * len(op.operands)))
 
 
 def _split_sizes(op: Op, extent: Dim, sizes: Sequence[int] | None) -> tuple[Dim, ...] | None:
@@ -170,7 +178,9 @@ def _evaluate_split(op: Op, x: Array, sizes: Array | None = None) -> tuple[Array
 @define("onnx.Split", kind=Kind.LAYOUT, infer=_split_types, evaluate=_evaluate_split)
 def split(op: Op) -> Iterable[Primitive]:
     """A copy of every part."""
-    return (Copy(sum(elements(op, index) for index in range(len(op.results))), tensor(op, 0).dtype),)
+    shape, copied = result_dims(op), sum(elements(op, index) for index in range(len(op.results)))
+    rows = prod(shape[: normal_axis(integer(op, "axis", 0), len(shape))])
+    return (Copy(copied, tensor(op, 0).dtype, copied // max(1, rows * len(op.results))),)
 
 
 Bounds = tuple[tuple[Dim, ...] | None, tuple[Dim, ...] | None, tuple[int, ...] | None, tuple[int, ...] | None]
@@ -241,7 +251,11 @@ def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
 @define("onnx.Slice", kind=Kind.LAYOUT, infer=_slice_types, evaluate=_evaluate_slice)
 def slice_(op: Op) -> Lowering:
     """A copy of what is kept; the rest is not read."""
-    return _copy_part(op)
+    shape, kept = tensor(op, 0).shape or (), result_dims(op)
+    whole = len(kept)
+    while whole and shape[whole - 1] == kept[whole - 1]:
+        whole -= 1
+    return _copy_part(op, prod(kept[max(0, whole - 1) :]))
 
 
 @define("com.microsoft.nchwc.ReorderInput", "com.microsoft.nchwc.ReorderOutput", kind=Kind.LAYOUT)

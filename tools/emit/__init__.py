@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from ...passes.report import Report
     from .view import View
@@ -24,8 +25,11 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "text": (".mlir", ".ir"),
     "dot": (".dot", ".gv"),
     "onnx": (".onnx",),
+    "coverage": (".coverage.txt",),
+    "coverage-json": (".coverage.json",),
+    "coverage-csv": (".coverage.csv",),
 }
-"""Each format with the suffixes that ask for it."""
+"""Each format with the suffixes that ask for it; of several that fit, the longest does."""
 
 
 def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:
@@ -34,12 +38,16 @@ def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:
     Raises:
         GraphsError: the format cannot show them (several models in one ONNX file, say).
     """
-    emitted: str | bytes = import_module(f".{name}", __name__).emit(reports, view)
+    emitted: str | bytes = _module(name).emit(reports, view)
     return emitted
 
 
 def companions(name: str, reports: Sequence[Report], view: View) -> dict[Path, str]:
     """Return the files that go with a format's own: the sidecar of an annotated model."""
-    beside = getattr(import_module(f".{name}", __name__), "companions", None)
+    beside = getattr(_module(name), "companions", None)
     found: dict[Path, str] = beside(reports, view) if beside else {}
     return found
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f".{name.replace('-', '_')}", __name__)

@@ -11,13 +11,13 @@ from ..units import shape
 from .rows import labels
 from .view import View
 
-__all__ = ["COLUMNS", "emit"]
+__all__ = ["COLUMNS", "emit", "inert"]
 
 COLUMNS = (
     "model", "target", "precision", "index", "kernel", "name", "pattern", "kind", "module", "nodes", "output_shape",
     "output_dtype", "macs", "flops", "bytes", "weight_bytes", "flops_per_byte", "seconds", "seconds_low",
     "seconds_high", "compute_seconds", "memory_seconds", "dispatch_seconds", "share", "bound", "unit", "memory",
-    "joules", "confidence", "unknown",
+    "joules", "confidence", "unknown", "seconds_std", "efficiency", "efficiency_std", "evidence", "entry",
 )  # fmt: skip
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -29,7 +29,7 @@ def emit(reports: Sequence[Report], view: View) -> str:
     writer.writerow(COLUMNS)
     for report in reports:
         for label, kernel in zip(labels(report.kernels), report.kernels, strict=True):
-            writer.writerow(_inert(cell) for cell in _cells(report, label, kernel))
+            writer.writerow(inert(cell) for cell in _cells(report, label, kernel))
     return file.getvalue()
 
 
@@ -40,10 +40,11 @@ def _cells(report: Report, label: str, kernel: KernelReport) -> tuple[str | int 
         kernel.flops, kernel.bytes, kernel.weight_bytes, kernel.intensity, kernel.seconds, kernel.seconds_low,
         kernel.seconds_high, kernel.compute_seconds, kernel.memory_seconds, kernel.dispatch_seconds, kernel.share,
         kernel.bound, kernel.unit, kernel.memory, kernel.joules, kernel.confidence,
-        "; ".join(f"{op.operator}: {op.reason}" for op in kernel.unknown),
+        "; ".join(f"{op.operator}: {op.reason}" for op in kernel.unknown), kernel.seconds_std, kernel.efficiency,
+        kernel.efficiency_std, kernel.evidence, kernel.entry,
     )  # fmt: skip
 
 
-def _inert(cell: str | int | float | None) -> str | int | float | None:
+def inert(cell: str | int | float | None) -> str | int | float | None:
     """A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, CSV injection)."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell

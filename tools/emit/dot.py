@@ -62,7 +62,7 @@ def _node(op: Op, found: tuple[str, KernelReport] | None) -> str:
     if kernel.flops or kernel.bytes:
         lines.append(f"{si(kernel.flops, 'FLOP')} · {si(kernel.bytes, 'B')}")
     if kernel.seconds is not None:
-        lines.append(f"{duration(kernel.seconds)} ({percent(kernel.share)}) {kernel.bound}")
+        lines.append(f"{duration(kernel.seconds)} ({percent(kernel.share)}) {kernel.bound}, {kernel.evidence}")
     lines += [f"{unknown.operator}: {unknown.reason}" for unknown in kernel.unknown]
     return f"label={_quoted(*lines)}, fillcolor={_quoted(_color(kernel))}, tooltip={_quoted(', '.join(kernel.origins))}"
 

@@ -11,24 +11,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...passes.report import KernelReport, Report, Total, UnknownOp
+from ...passes.coverage_report import MeasuredErrors
+from ...passes.report import EvidenceSource, KernelReport, Report, Total, UnknownOp
 from .rows import labels
 from .view import View
 
-__all__ = ["SCHEMA", "emit", "record"]
+__all__ = ["SCHEMA", "emit", "measured_record", "number", "record"]
 
 SCHEMA = "graphs.report/1"
 
 
 def emit(reports: Sequence[Report], view: View) -> str:
     """Return one object for one report, an array for several."""
-    records = [record(report) for report in reports]
+    records = [record(report, view.coverage) for report in reports]
     content = records[0] if len(records) == 1 else records
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def record(report: Report) -> dict[str, Any]:
-    """Return a report as plain dictionaries and lists."""
+def record(report: Report, coverage: bool = False) -> dict[str, Any]:
+    """Return a report as plain dictionaries and lists; ``coverage`` adds what puts its accuracy at risk."""
     from ... import __version__
 
     named = zip(labels(report.kernels), report.kernels, strict=True)
@@ -44,9 +45,11 @@ def record(report: Report) -> dict[str, Any]:
         "summary": report.summary,
         "total": _total(report.total),
         "coverage": [
-            {"evidence": row.evidence, "ops": row.ops, "flops": row.flops, "seconds": _number(row.seconds)}
+            {"evidence": row.evidence, "ops": row.ops, "flops": row.flops, "seconds": number(row.seconds)}
             for row in report.coverage
         ],
+        "evidence": _evidence(report.evidence) if report.evidence else None,
+        "accuracy": _accuracy(report) if coverage else None,
         "kernels": [_kernel(label, kernel) for label, kernel in named],
         "diagnostics": [
             {"source": item.source, "message": item.message, "node": item.op} for item in report.diagnostics
@@ -64,14 +67,15 @@ def _total(total: Total) -> dict[str, Any]:
         "peak_activation_bytes": total.peak_activation_bytes,
         "peak_at": total.peak_at,
         "arena_bytes": total.arena_bytes,
-        "seconds": _number(total.seconds),
-        "seconds_low": _number(total.seconds_low),
-        "seconds_high": _number(total.seconds_high),
-        "serial_seconds": _number(total.serial_seconds),
-        "critical_path_seconds": _number(total.critical_path_seconds),
-        "inferences_per_second": _number(total.throughput),
-        "joules": _number(total.joules),
-        "joules_by_use": {name: _number(joules) for name, joules in total.energy.items()},
+        "seconds": number(total.seconds),
+        "seconds_low": number(total.seconds_low),
+        "seconds_high": number(total.seconds_high),
+        "seconds_std": number(total.seconds_std),
+        "serial_seconds": number(total.serial_seconds),
+        "critical_path_seconds": number(total.critical_path_seconds),
+        "inferences_per_second": number(total.throughput),
+        "joules": number(total.joules),
+        "joules_by_use": {name: number(joules) for name, joules in total.energy.items()},
         "joules_missing": list(total.energy_missing),
         "confidence": total.confidence,
         "unknown": [_unknown(op) for op in total.unknown],
@@ -94,20 +98,87 @@ def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
         "flops": kernel.flops,
         "bytes": kernel.bytes,
         "weight_bytes": kernel.weight_bytes,
-        "flops_per_byte": _number(kernel.intensity),
-        "seconds": _number(kernel.seconds),
-        "seconds_low": _number(kernel.seconds_low),
-        "seconds_high": _number(kernel.seconds_high),
-        "compute_seconds": _number(kernel.compute_seconds),
-        "memory_seconds": _number(kernel.memory_seconds),
-        "dispatch_seconds": _number(kernel.dispatch_seconds),
-        "share": _number(kernel.share),
+        "flops_per_byte": number(kernel.intensity),
+        "seconds": number(kernel.seconds),
+        "seconds_low": number(kernel.seconds_low),
+        "seconds_high": number(kernel.seconds_high),
+        "seconds_std": number(kernel.seconds_std),
+        "compute_seconds": number(kernel.compute_seconds),
+        "memory_seconds": number(kernel.memory_seconds),
+        "dispatch_seconds": number(kernel.dispatch_seconds),
+        "share": number(kernel.share),
         "bound": kernel.bound,
         "unit": kernel.unit,
         "memory": kernel.memory,
-        "joules": _number(kernel.joules),
+        "joules": number(kernel.joules),
+        "efficiency": number(kernel.efficiency),
+        "efficiency_std": number(kernel.efficiency_std),
         "confidence": kernel.confidence,
+        "evidence": kernel.evidence,
+        "entry": kernel.entry,
+        "neighbours": kernel.neighbours,
         "unknown": [_unknown(op) for op in kernel.unknown],
+    }
+
+
+def _evidence(source: EvidenceSource) -> dict[str, Any]:
+    return {
+        "layer": source.layer,
+        "file": source.file or None,
+        "setting": source.setting or None,
+        "date": source.date or None,
+        "fallbacks": list(source.fallbacks),
+    }
+
+
+def _accuracy(report: Report) -> dict[str, Any]:
+    from ...passes.coverage_reporting import coverage_report
+
+    made = coverage_report(report)
+    risks = [
+        {
+            "level": risk.level.name, "operation_type": risk.operation_type, "kernels": risk.kernels,
+            "share": number(risk.share), "half_width": number(risk.half_width), "reason": risk.reason,
+        }
+        for risk in made.risks
+    ]  # fmt: skip
+    gaps = [
+        {
+            "operation_type": gap.operation_type, "kernels": gap.kernels, "bytes": gap.bytes,
+            "half_width": number(gap.half_width), "half_width_without": number(gap.half_width_without),
+            "suggested_calibration": gap.command,
+        }
+        for gap in made.gaps
+    ]  # fmt: skip
+    measured = measured_record(made.measured) if made.measured else None
+    return {"risks": risks, "gaps": gaps, "measured": measured}
+
+
+def measured_record(errors: MeasuredErrors) -> dict[str, Any]:
+    """Return the comparison with measurements as plain dictionaries and lists."""
+    operators = [
+        {
+            "name": row.name, "pattern": row.pattern, "kernels": row.kernels,
+            "predicted_seconds": number(row.predicted), "measured_seconds": number(row.measured),
+            "error": number(row.error), "share_of_error": number(row.share),
+        }
+        for row in errors.kernels
+    ]  # fmt: skip
+    patterns = [
+        {
+            "pattern": row.pattern, "kernels": row.kernels, "predicted_seconds": number(row.predicted),
+            "measured_seconds": number(row.measured), "mean_error": number(row.mean_error),
+            "share_of_error": number(row.share),
+        }
+        for row in errors.patterns
+    ]  # fmt: skip
+    return {
+        "file": errors.file,
+        "predicted_seconds": number(errors.predicted),
+        "measured_seconds": number(errors.measured),
+        "unmatched_kernels": errors.unmatched,
+        "operators": operators,
+        "patterns": patterns,
     }
 
 
@@ -115,6 +186,6 @@ def _unknown(op: UnknownOp) -> dict[str, str]:
     return {"node": op.name, "operator": op.operator, "reason": op.reason}
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
     """The value, or ``null`` where there is none that JSON can hold."""
     return value if value is not None and math.isfinite(value) else None

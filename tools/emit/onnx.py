@@ -140,6 +140,7 @@ def _note(parts: Sequence[_Part]) -> dict[str, str | int | float]:
         "kind": largest.kind,
         "bound": largest.bound,
         "confidence": largest.confidence,
+        "evidence": largest.evidence,
         "unknown": "; ".join(unknown),
     }
     return note | {key: word for key, word in words.items() if word}
@@ -172,6 +173,7 @@ def _totals(report: Report) -> dict[str, str | int | float]:
         "seconds_high": total.seconds_high,
         "joules": total.joules,
         "confidence": total.confidence or None,
+        "evidence": report.evidence.file or None if report.evidence else None,
     }
     return {key: value for key, value in known.items() if value is not None}
 

@@ -84,7 +84,7 @@ def _likeness(name: str, kernel: KernelReport) -> object:
     """Kernels of one row have this in common: the name but for its numbers, and all that the row shows."""
     template = name_template(name)
     work = (kernel.macs, kernel.flops, kernel.bytes, bool(kernel.unknown))
-    return (template, kernel.pattern, kernel.output, kernel.dtype, work, kernel.bound, kernel.confidence)
+    return (template, kernel.pattern, kernel.output, kernel.dtype, work, kernel.bound, kernel.evidence)
 
 
 def name_template(name: str) -> str:
@@ -111,7 +111,7 @@ def row_of(name: str, kernels: Sequence[KernelReport], depth: int = 0) -> Row:
         seconds=_sum(kernel.seconds for kernel in kernels),
         joules=_sum(kernel.joules for kernel in kernels),
         bound=_prevailing(kernels, lambda kernel: kernel.bound),
-        evidence=_prevailing(kernels, lambda kernel: kernel.confidence),
+        evidence=_prevailing(kernels, lambda kernel: kernel.evidence),
         exact=not any(kernel.unknown for kernel in kernels),
         unit=_prevailing(kernels, lambda kernel: kernel.unit),
         memory=_prevailing(kernels, lambda kernel: kernel.memory),

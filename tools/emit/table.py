@@ -22,7 +22,7 @@ _LEAST_NAME = 24
 
 _BOUND_STYLES = {"compute": "green", "dispatch": "magenta", "unknown": "bold red"}
 _MEMORY_STYLE = "yellow"
-_EVIDENCE_STYLES = {"measured": "green", "interpolated": "cyan", "extrapolated": "yellow", "unknown": "bold red"}
+_EVIDENCE_STYLES = {"measured": "green", "interpolated": "cyan", "extrapolated": "yellow", "proxy": "yellow"}
 _FIRST_PRINCIPLES_STYLE = "dim"
 
 
@@ -42,7 +42,13 @@ def table(report: Report, view: View) -> str:
         columns = _columns([*rows, *(replace(row, name="") for row in rest)], view)
         label = rest[0].name if rest else ""
         lines.append(rendered(columns if view.wide else fitted(columns, view.width), view.color, label))
-    return "\n".join(lines) + "\n" + totals(report, view)
+    return "\n".join(lines) + "\n" + totals(report, view) + (_account(report, view) if view.coverage else "")
+
+
+def _account(report: Report, view: View) -> str:
+    from .coverage import coverage
+
+    return f"\n{coverage(report, view)}"
 
 
 # -- which rows -------------------------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
     by_kernel = view.by == "kernel"
     timed = any(row.seconds is not None for row in rows)
     powered = all(row.joules is not None for row in rows)
-    mixed = len({row.evidence for row in rows if row.evidence}) > 1
+    calibrated = any(row.evidence in _EVIDENCE_STYLES for row in rows)
     names = tuple("  " * row.depth + row.name for row in rows)
     columns = [
         Column(view.by, names, 0, right=False, least=_LEAST_NAME),
@@ -129,7 +135,7 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         Column("bound", tuple(row.bound for row in rows), 2, False, tuple(_bound_style(row.bound) for row in rows)),
         column("unit", 15, lambda row: row.unit, right=False),
         column("energy", 9, lambda row: si(row.joules, "J") if powered else ""),
-        Column("evidence", tuple(row.evidence for row in rows), 4 if mixed else 12, False,
+        Column("evidence", tuple(row.evidence for row in rows), 4 if calibrated else 12, False,
                tuple(_evidence_style(row.evidence) for row in rows)),
     ]  # fmt: skip
     hidden = (() if view.wide else ("each", "unit")) + (("Σ",) if view.by == "module" else ())
@@ -150,4 +156,4 @@ def _bound_style(bound: str) -> str:
 
 
 def _evidence_style(evidence: str) -> str:
-    return _EVIDENCE_STYLES.get(evidence.lower(), _FIRST_PRINCIPLES_STYLE if evidence else "")
+    return _EVIDENCE_STYLES.get(evidence, _FIRST_PRINCIPLES_STYLE if evidence else "")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 
 from ...passes.report import Report, Total
-from ..units import NOTHING, duration, si
+from ..units import NOTHING, duration, rounded, si
 from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .view import View
 
-__all__ = ["comparison", "evidence", "headline", "one_line", "totals"]
+__all__ = ["comparison", "evidence", "headline", "labelled", "one_line", "totals"]
 
 THEORETICAL = "THEORETICAL"
 _LABEL_WIDTH = 11
@@ -55,7 +56,7 @@ def one_line(report: Report) -> str:
 def totals(report: Report, view: View) -> str:
     """The lines below the table."""
     figures = [(label, parts) for label, parts in _figures(report) if parts]
-    body = "".join(_labelled(label, parts, view) for label, parts in figures)
+    body = "".join(labelled(label, parts, view) for label, parts in figures)
     closing = _paragraph(report.summary, view) if report.summary else ""
     return f"{body}\n{closing}{_unknown(report.total, view)}"
 
@@ -131,7 +132,15 @@ def evidence(report: Report) -> list[str]:
         words = f"{report.total.confidence}: from peak rates and typical efficiencies"
         return [words, "no calibration for this target"]
     seconds = sum(row.seconds for row in rows)
-    return [", ".join(f"{row.evidence} {100 * row.seconds / seconds:.0f} %" for row in rows) + " of the time"]
+    words = ", ".join(f"{row.evidence} {rounded(row.seconds / seconds)}" for row in rows) + " of the time"
+    return [words, *_source(report)]
+
+
+def _source(report: Report) -> list[str]:
+    source = report.evidence
+    if source is None or not source.file:
+        return []
+    return [f"{source.layer}: {Path(source.file).name}" + (f", {source.date[:10]}" if source.date else "")]
 
 
 def _unknown(total: Total, view: View) -> str:
@@ -187,7 +196,7 @@ def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _labelled(label: str, parts: Sequence[str], view: View) -> str:
+def labelled(label: str, parts: Sequence[str], view: View) -> str:
     """A label and its parts; a part that does not fit goes to the next line, a part too long for one is broken."""
     room = max(view.width - INDENT - _LABEL_WIDTH, 30)
     lines = [""]

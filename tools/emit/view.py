@@ -17,8 +17,8 @@ def _silent(message: str) -> None:
 class View:
     """What the user said of the output; formats made for programs ignore what does not concern them.
 
-    ``path`` is the file that the output goes to, ``None`` for standard output; ``warn`` is told what the user should
-    know of it.
+    ``coverage`` asks for the account of what the figures stand on beside them. ``path`` is the file that the output
+    goes to, ``None`` for standard output; ``warn`` is told what the user should know of it.
     """
 
     width: int = 120
@@ -28,5 +28,6 @@ class View:
     top: int | None = None
     wide: bool = False
     quiet: bool = False
+    coverage: bool = False
     path: Path | None = None
     warn: Callable[[str], None] = _silent

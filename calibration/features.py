@@ -1,0 +1,168 @@
+"""What decides how fast a kernel runs, as numbers: the coordinates in which measurements stand near or far.
+
+All are logarithms to base 2, so that a distance of one is a factor of two whatever the quantity. Besides sizes there are
+shares of padding: how much of the work that a vectorised kernel does is on elements that are not there. Blocks of 16
+channels and rows of 6 and 12 results are those of onnxruntime's MLAS on AVX-512 (``mlas/lib``: NCHWc convolution,
+SGEMM); on other machines these coordinates carry less and the fit gives them less weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, log2, prod
+
+from ..ir.primitives import (
+    Conv,
+    Copy,
+    Elementwise,
+    Gather,
+    Gemm,
+    Normalization,
+    Primitive,
+    Reduction,
+    Scan,
+    Softmax,
+    Window,
+)
+from .kernel import Kernel
+
+__all__ = ["Features", "features", "inside_share"]
+
+_SMALL_BYTES = 1024
+"""Below this, how many bytes a kernel moves makes no difference to its time."""
+
+_CHANNEL_BLOCK = 16
+_FILTER_BLOCKS = 4
+_OUTPUT_TILE = 6
+_GEMM_ROWS = 12
+_PADDING_WEIGHT = 4.0
+"""Padding acts at once and in full, sizes over powers of two: its coordinate is stretched by this."""
+
+_UNCOUNTED_RUN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """``family`` has kernels whose errors are alike; ``category`` tells apart those that compute other functions."""
+
+    family: str
+    category: str
+    vector: tuple[float, ...]
+
+
+@lru_cache(maxsize=65536)
+def features(kernel: Kernel) -> Features:
+    """Return a kernel's coordinates; those of one family have the same length."""
+    main = kernel.main
+    vector = (*_traffic(kernel), *_sizes(kernel, main))
+    return Features(kernel.operation_type, kernel.pattern, vector)
+
+
+def _traffic(kernel: Kernel) -> tuple[float, ...]:
+    return (
+        _log(kernel.read_bytes + _SMALL_BYTES),
+        _log(kernel.write_bytes + _SMALL_BYTES),
+        _log(kernel.weight_bytes + _SMALL_BYTES),
+        _log(kernel.swept_bytes + _SMALL_BYTES) / 2,
+        8.0 * kernel.reordered_bytes / max(1, kernel.bytes),
+        float(min(4, sum(isinstance(primitive, Elementwise) for primitive in kernel.primitives))),
+    )
+
+
+def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
+    match main:
+        case Conv():
+            return _conv(kernel, main)
+        case Gemm():
+            return _gemm(main)
+        case Softmax():
+            return _log(main.rows), _log(main.columns), 0.0
+        case Normalization():
+            return _log(main.groups), _log(main.size), float(main.per_element)
+        case Reduction():
+            return _log(main.elements), _log(main.results), 0.0
+        case Window():
+            return _log(main.results), _log(main.window), 0.0
+        case Gather():
+            return _log(main.rows), _log(main.row_elements), 0.0
+        case Copy():
+            return _log(main.elements), _log(main.run or _UNCOUNTED_RUN), 0.0
+        case Elementwise() | Scan():
+            return _log(main.elements), _log(main.per_element), 0.0
+    return 0.0, 0.0, 0.0
+
+
+def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
+    filters, inner = conv.out_channels / conv.groups, conv.in_channels / conv.groups
+    depthwise = conv.groups == conv.in_channels
+    results = prod(conv.out_size)
+    row = results if set(conv.kernel) == {1} else conv.out_size[-1]
+    blocks = ceil(filters / _CHANNEL_BLOCK)
+    plain_input = conv.groups == 1 and inner < _CHANNEL_BLOCK
+    read = conv.batch * conv.in_channels * prod(conv.in_size) * conv.dtype.bits / 8
+    return (
+        _log(conv.batch * results),
+        _log(filters),
+        _log(inner),
+        _log(conv.groups),
+        _log(prod(conv.kernel)),
+        _log(max(conv.strides, default=1)),
+        _log(max(conv.dilations, default=1)),
+        _padding(conv.groups if depthwise else filters, _CHANNEL_BLOCK),
+        0.0 if depthwise else _padding(inner, _CHANNEL_BLOCK),
+        _padding(blocks, _FILTER_BLOCKS),
+        _padding(row, _OUTPUT_TILE),
+        _log(conv.kernel[0] / conv.kernel[-1]),
+        _log((kernel.read_bytes + 1) / (read + 1)),
+        3.0 if plain_input else 0.0,
+        2 * _log(inside_share(conv)),
+        _log(conv.out_size[-1]),
+    )
+
+
+def _gemm(gemm: Gemm) -> tuple[float, ...]:
+    return (
+        _log(gemm.m),
+        _log(gemm.n),
+        _log(gemm.k),
+        _log(gemm.batch),
+        _log(gemm.steps),
+        _padding(gemm.m, _GEMM_ROWS) if gemm.m < 4 * _GEMM_ROWS else 0.0,
+        _padding(gemm.n, _CHANNEL_BLOCK),
+        3.0 if gemm.m == 1 else 0.0,
+    )
+
+
+@lru_cache(maxsize=4096)
+def inside_share(conv: Conv) -> float:
+    """Return the share of a convolution's multiply-accumulates that read the input and not the padding around it.
+
+    A kernel may skip the others: with a dilation of 24 on 14×14, eight of nine. The padding of both sides together
+    follows from the sizes (ONNX Conv-22, output shape), and is taken as even.
+    """
+    if conv.transposed:
+        return 1.0
+    rank = len(conv.kernel)
+    strides, dilations = conv.strides or (1,) * rank, conv.dilations or (1,) * rank
+    sizes = zip(conv.in_size, conv.out_size, conv.kernel, strides, dilations, strict=True)
+    return prod(_inside(*each) for each in sizes)
+
+
+def _inside(size: int, results: int, taps: int, stride: int, dilation: int) -> float:
+    padding = max(0, (results - 1) * stride + dilation * (taps - 1) + 1 - size)
+    inside = 0
+    for tap in range(taps):
+        start = tap * dilation - padding // 2  # of the first result; result i reads start + i·stride
+        first = max(0, -(start // stride))
+        last = min(results - 1, (size - 1 - start) // stride)
+        inside += max(0, last - first + 1)
+    return max(inside, 1) / (taps * results)
+
+
+def _padding(extent: float, block: int) -> float:
+    return _PADDING_WEIGHT * log2(block * ceil(extent / block) / extent) if extent else 0.0
+
+
+def _log(quantity: float) -> float:
+    return log2(max(quantity, 1e-3))

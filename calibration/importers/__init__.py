@@ -1,0 +1,1 @@
+"""What others measured, read into evidence: microbenchmarks, subgraph campaigns, latencies, runtime profiles."""

@@ -1,0 +1,342 @@
+"""A campaign: benchmarks measured one after another within a budget, each result on the disk before the next begins."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from ...ir.errors import GraphsError
+from ..errors import CalibrationError
+from ..sample import Sample, Setting, Statistics
+from .described import Described
+from .profile import Joined, join
+from .reference import Monitor, Reference, baseline_of
+from .runner import Runner, UnsteadyError
+from .samples_writer import SamplesWriter
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["Campaign", "Event", "Measurable", "ModelFile", "Summary"]
+
+MODELS = "models"
+"""The group of models that a user names: their kernels are ``profile`` samples, the whole is a ``network`` sample."""
+
+_LEAST_SHARE = 0.5
+_ALLOWANCE, _LEAST_ALLOWED, _MOST_ALLOWED = 3.0, 0.5, 20.0
+_TRIES, _WAIT = 3, 5
+_BASELINE_READINGS = 9
+_LEARNING = 0.3
+_FACTORS = (0.05, 20.0)
+
+
+class Measurable(Protocol):
+    """What can be measured; :class:`~graphs.calibration.suite.benchmark.Benchmark` and :class:`ModelFile` are."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a campaign, and stable: what has been measured is found by it."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """What it is one of; how long estimates are off is learnt for each group."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """As targets spell it."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """What measuring it takes, roughly."""
+        ...
+
+    def build(self) -> ModelProto | Path:
+        """Return the model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model that the user names; ``seconds`` is what measuring it takes, roughly."""
+
+    path: Path
+    precision: str = "fp32"
+    seconds: float = 5.0
+    group: str = MODELS
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    def build(self) -> Path:
+        """Return the file."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """How far a campaign is; ``last`` is the time of what was measured last, called ``current``."""
+
+    done: int
+    total: int
+    share: float
+    seconds_left: float
+    drift: float
+    kept: int
+    refused: int
+    current: str
+    last: Statistics | None = None
+    problem: str = ""
+
+    @property
+    def line(self) -> str:
+        """``conv 3×3 s1 128→128 @28  1.92 ms ± 0.8 %  n=31``, or why there is no time."""
+        if self.last is None:
+            return f"{self.current}  {self.problem}".rstrip()
+        half = (self.last.ci_high - self.last.ci_low) / 2 / self.last.median
+        return f"{self.current}  {_duration(self.last.median)} ± {100 * half:.1f} %  n={self.last.n}"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a campaign came to; ``left`` are benchmarks that the budget was not enough for."""
+
+    measured: int
+    skipped: int
+    kept: int
+    refused: tuple[tuple[str, str], ...]
+    left: int
+    seconds: float
+    stopped: bool
+
+
+@dataclass
+class Campaign:
+    """Measures benchmarks with a runner and appends to a file of samples.
+
+    ``describe`` tells the kernels that are predicted for a model. ``setting`` gives the precision of a benchmark its
+    own setting. ``priority`` says what measuring one is worth; it is asked again as measurements come in, so it may
+    look at what is known by then. ``whole`` adds the time of a model in one piece for those that it holds for.
+    """
+
+    runner: Runner
+    reference: Reference
+    describe: Callable[[ModelProto | Path], Sequence[Described]]
+    writer: SamplesWriter
+    budget: float
+    priority: Callable[[Measurable], float] = lambda benchmark: 1.0
+    progress: Callable[[Event], None] = lambda event: None
+    whole: Callable[[Measurable], bool] = lambda benchmark: benchmark.group in (MODELS, "networks")
+    clock: Callable[[], float] = monotonic
+    _factors: dict[str, float] = field(default_factory=dict, init=False)
+    _tries: dict[str, int] = field(default_factory=dict, init=False)
+    _problems: dict[str, str] = field(default_factory=dict, init=False)
+    _resting: dict[str, int] = field(default_factory=dict, init=False)
+    _measured: int = field(default=0, init=False)
+
+    def run(self, benchmarks: Sequence[Measurable]) -> Summary:
+        """Measure until everything is, or the budget is gone, or the user interrupts; what is in the file is left out.
+
+        Raises:
+            CalibrationError: the samples cannot be written, or two benchmarks have one name.
+        """
+        names = [benchmark.name for benchmark in benchmarks]
+        twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+        if twice is not None:
+            raise CalibrationError(f'two benchmarks are called "{twice}"', help="names tell what has been measured")
+        began, stopped = self.clock(), False
+        waiting = [one for one in benchmarks if not self.writer.has(one.name, self._setting(one))]
+        skipped = len(benchmarks) - len(waiting)
+        with _interruptible() as uninterrupted:
+            self._guard = uninterrupted
+            try:
+                monitor = self._monitor()
+                while (chosen := self._choose(waiting, began + self.budget - self.clock())) is not None:
+                    event = self._measure(chosen, monitor, began + self.budget - self.clock())
+                    if chosen.name not in self._resting:
+                        waiting.remove(chosen)
+                    self._tell(event, waiting, skipped, began)
+            except KeyboardInterrupt:
+                stopped = True
+        left = sum(one.name not in self._problems for one in waiting)
+        return Summary(
+            self._measured,
+            skipped,
+            self.writer.kept,
+            tuple(self._problems.items()),
+            left,
+            self.clock() - began,
+            stopped,
+        )
+
+    def _setting(self, benchmark: Measurable) -> Setting:
+        own = self.writer.setting
+        return Setting(own.device, own.runtime, own.mode, benchmark.precision)
+
+    def _monitor(self) -> Monitor:
+        """The machine's speed now, against the baseline of the file where it has one, so that its samples agree."""
+        readings = [self.reference.read() for _ in range(_BASELINE_READINGS)]
+        found = self.writer.found
+        if found is not None and found.baseline is not None:
+            return Monitor(self.reference, found.baseline, readings, self.runner.on_processor)
+        baseline = baseline_of(readings)
+        with self._guard():
+            self.writer.reference(baseline, baseline=True)
+        return Monitor(self.reference, baseline, readings, self.runner.on_processor)
+
+    # -- one benchmark ------------------------------------------------------------------------------------------------
+
+    def _measure(self, benchmark: Measurable, monitor: Monitor, left: float) -> Event:
+        """Measure a benchmark and write what came of it; an unsteady one is left waiting, to be tried again later."""
+        began, setting = self.clock(), self._setting(benchmark)
+        allowed = min(max(_ALLOWANCE * self.cost(benchmark), _LEAST_ALLOWED), _MOST_ALLOWED, max(left, _LEAST_ALLOWED))
+        monitor.begin()
+        self._resting.pop(benchmark.name, None)
+        last, problem = None, ""
+        try:
+            samples, last = self._samples(benchmark, monitor, allowed)
+        except UnsteadyError as error:
+            problem = str(error)
+            tries = self._tries[benchmark.name] = self._tries.get(benchmark.name, 0) + 1
+            if tries < _TRIES:
+                self._resting[benchmark.name] = _WAIT
+        except (GraphsError, MemoryError, OSError) as error:
+            problem = " ".join(str(error).split()) or type(error).__name__
+        with self._guard():
+            self.writer.reference(monitor.last)
+            if problem:
+                self._problems[benchmark.name] = problem
+                self.writer.refuse(benchmark.name, problem, setting)
+            else:
+                self._problems.pop(benchmark.name, None)
+                self.writer.add(benchmark.name, samples, setting)
+                self._measured += 1
+                self._learn(benchmark, self.clock() - began)
+        return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
+
+    def _samples(self, benchmark: Measurable, monitor: Monitor, allowed: float) -> tuple[list[Sample], Statistics]:
+        model, whole = benchmark.build(), self.whole(benchmark)
+        executed = self.runner.execute(model, allowed, end_to_end=whole, pause=monitor.pause)
+        drift = monitor.drift()
+        if drift.refusal:
+            raise UnsteadyError(drift.refusal)
+        own = benchmark.group == MODELS
+        described = self.describe(model)
+        del model
+        joined: Joined = join(executed, described, benchmark.name, drift.factor, "profile" if own else "microbenchmark")
+        if joined.matched_share < _LEAST_SHARE:
+            raise CalibrationError(
+                f"only {joined.matched_share:.0%} of the executed time belongs to kernels that were predicted"
+            )
+        if not whole:
+            return list(joined.samples), joined.executed
+        return [*joined.samples, joined.end_to_end], joined.end_to_end.seconds
+
+    # -- the order ----------------------------------------------------------------------------------------------------
+
+    def cost(self, benchmark: Measurable) -> float:
+        """Seconds that measuring it is expected to take, going by what others of its group took."""
+        return max(benchmark.seconds, 1e-3) * self._factors.get(benchmark.group, self._factors.get("", 1.0))
+
+    def _learn(self, benchmark: Measurable, took: float) -> None:
+        seen = min(max(took / max(benchmark.seconds, 1e-3), _FACTORS[0]), _FACTORS[1])
+        for key in (benchmark.group, ""):
+            old = self._factors.get(key)
+            self._factors[key] = seen if old is None else old ** (1 - _LEARNING) * seen**_LEARNING
+
+    def _choose(self, waiting: Sequence[Measurable], left: float) -> Measurable | None:
+        """The benchmark that is worth most for its time, of those that the budget still has room for.
+
+        What was unsteady waits until a few others were measured, unless nothing else is left.
+        """
+        if left <= 0:
+            return None
+        fits = [one for one in waiting if self.cost(one) <= left]
+        ready = [one for one in fits if one.name not in self._resting] or fits
+        for name in self._resting:
+            self._resting[name] -= 1
+        for name in [name for name, wait in self._resting.items() if wait <= 0]:
+            ready += [one for one in fits if one.name == name and one not in ready]
+        return max(ready, key=self._worth, default=None)
+
+    def _worth(self, benchmark: Measurable) -> float:
+        worth = self.priority(benchmark)
+        return worth / self.cost(benchmark) if math.isfinite(worth) else -math.inf
+
+    def _tell(self, event: Event, waiting: Sequence[Measurable], skipped: int, began: float) -> None:
+        spent = self.clock() - began
+        ahead = sum(map(self.cost, waiting))
+        seconds_left = max(0.0, min(self.budget - spent, ahead))
+        total = skipped + self._measured + len(self._problems) + len(waiting)
+        self.progress(
+            Event(
+                total - len(waiting),
+                total,
+                spent / (spent + seconds_left) if spent + seconds_left else 1.0,
+                seconds_left,
+                event.drift,
+                self.writer.kept,
+                len(self._problems),
+                event.current,
+                event.last,
+                event.problem,
+            )
+        )
+
+    _guard: Callable[[], _Guard] = field(default=lambda: _Guard([False, False]), init=False)
+
+
+class _Guard:
+    """A context that an interrupt waits for the end of."""
+
+    def __init__(self, state: list[bool]) -> None:
+        self.state = state  # whether it is inside, and whether an interrupt came meanwhile
+
+    def __enter__(self) -> None:
+        self.state[0] = True
+
+    def __exit__(self, *_: object) -> None:
+        self.state[0] = False
+        if self.state[1]:
+            self.state[1] = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], _Guard]]:
+    """Yield a guard for what must not be interrupted half way; Ctrl-C and a polite kill elsewhere stop the campaign."""
+    state = [False, False]
+
+    def interrupt(number: int, frame: object) -> None:
+        if state[0]:
+            state[1] = True
+        else:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: _Guard(state)
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: _Guard(state)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"

@@ -1,0 +1,35 @@
+"""Sizes of operators' inputs, drawn from what real networks have."""
+
+from __future__ import annotations
+
+from .builder import Builder, Tensor
+from .draws import Draw
+
+__all__ = ["SIDES", "TOKENS", "attention_sizes", "image", "sequence"]
+
+TOKENS = (1, 7, 16, 32, 49, 50, 64, 77, 100, 128, 144, 196, 197, 256, 384, 512, 577, 785, 1024, 1500)
+"""Rows of matrices: words of a sentence, patches of an image (with a class token), windows, frames of speech."""
+
+SIDES = (6, 7, 7, 8, 10, 12, 13, 14, 14, 16, 19, 20, 24, 28, 28, 32, 38, 40, 48, 52, 56, 56, 64, 80, 96, 112)
+"""Sides of images inside a network."""
+
+_MOST_ELEMENTS = 3_000_000
+
+
+def image(b: Builder, draw: Draw, low: int = 8, high: int = 640, most: int = _MOST_ELEMENTS) -> Tensor:
+    """An image of drawn size and channels: many of the one, few of the other."""
+    side = draw.one(SIDES)
+    channels = min(draw.width(low, high), max(low, most // side**2))
+    return b.input(1, channels, side, side)
+
+
+def sequence(b: Builder, draw: Draw, low: int = 32, high: int = 2048) -> Tensor:
+    """A sequence of drawn length and width."""
+    count = draw.one(TOKENS)
+    return b.input(1, count, min(draw.width(low, high), _MOST_ELEMENTS // count))
+
+
+def attention_sizes(draw: Draw, most_scores: int = 6_000_000) -> tuple[int, int, int]:
+    """Heads, tokens and a head's width, with no more scores than given."""
+    tokens, width = draw.one(TOKENS[1:]), draw.one((16, 24, 32, 40, 64, 64, 80, 96, 128))
+    return max(1, min(draw.one((1, 2, 3, 4, 6, 8, 12, 16)), most_scores // tokens**2)), tokens, width

@@ -1,0 +1,129 @@
+"""Predicting measured networks with evidence that lacks them: leave one model out, or random held-out splits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+
+from .errors import CalibrationError
+from .prediction import NORMAL_95, Estimator, Quality
+from .sample import Sample
+from .validation import Compared
+
+__all__ = ["LEAST_SECONDS", "METHODS", "Fitter", "Trial", "compare_kernels", "compare_network", "networks", "splits",
+           "tried"]  # fmt: skip
+
+METHODS = ("held-out", "leave-one-model-out")
+LEAST_SECONDS = 20e-6
+"""Kernels shorter than this are left out of per-kernel errors: the clock and the launch are most of their time."""
+
+FIT_SHARE = 0.6
+
+Fitter = Callable[[Sequence[Sample]], Estimator]
+"""Makes an estimator from samples: how the held-out networks are to be predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of predicting networks that were held out: networks and their kernels, and what nothing predicted."""
+
+    models: tuple[Compared, ...]
+    kernels: tuple[Compared, ...]
+    missing: tuple[str, ...]
+
+
+def networks(samples: Iterable[Sample]) -> dict[str, tuple[Sample, ...]]:
+    """Return each network's samples that make up its time: the whole, if that was measured, else its parts in a row."""
+    whole: dict[str, list[Sample]] = {}
+    parts: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.model and sample.source == "network":
+            whole.setdefault(sample.model, []).append(sample)
+        elif sample.model and sample.source in ("subgraph", "profile"):
+            parts.setdefault(sample.model, []).append(sample)
+    found = {model: tuple(rows) for model, rows in {**parts, **whole}.items()}
+    return dict(sorted(found.items()))
+
+
+def splits(names: Sequence[str], method: str, count: int = 5, seed: int = 0) -> Iterator[frozenset[str]]:
+    """Yield the names that each split holds out: every one alone, or a random 40 %, the same for the same seed.
+
+    Raises:
+        CalibrationError: there are fewer than two names, or no such method.
+    """
+    if len(names) < 2:
+        raise CalibrationError(f"{len(names)} measured networks: holding one out needs two at least",
+                               help="measure networks: graphs-calibrate measure --models …")  # fmt: skip
+    if method == "leave-one-model-out":
+        yield from (frozenset({name}) for name in names)
+        return
+    if method != "held-out":
+        raise CalibrationError(f'no method "{method}": there are {", ".join(METHODS)}')
+    fitted = min(max(round(FIT_SHARE * len(names)), 1), len(names) - 1)
+    draw = random.Random(seed)
+    for _ in range(count):
+        yield frozenset(names) - frozenset(draw.sample(sorted(names), fitted))
+
+
+def tried(
+    samples: Sequence[Sample],
+    fit: Fitter,
+    held_out: Iterable[frozenset[str]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> Trial:
+    """Predict each split's networks with what is fitted on all samples but theirs.
+
+    ``progress`` is called with the number of splits done.
+    """
+    times = networks(samples)
+    models: list[Compared] = []
+    kernels: list[Compared] = []
+    missing: dict[str, None] = {}
+    for number, held in enumerate(held_out):
+        estimator = fit([sample for sample in samples if sample.model not in held])
+        for name in sorted(held):
+            whole = compare_network(name, times[name], estimator, number)
+            if whole is None:
+                missing[name] = None
+            else:
+                models.append(whole)
+        kernels += compare_kernels([sample for sample in samples if sample.model in held], estimator, number)
+        progress(number + 1)
+    return Trial(tuple(models), tuple(kernels), tuple(missing))
+
+
+def compare_network(name: str, times: Sequence[Sample], estimator: Estimator, split: int = 0) -> Compared | None:
+    """Return a network's predicted time beside its measured one; ``None`` where a kernel of it has no evidence.
+
+    Repeated measurements of the whole are averaged, parts are added up.
+    """
+    whole = times[0].source == "network"
+    rows = times[:1] if whole else times
+    kernels = [kernel for sample in rows for kernel in sample.kernels]
+    if any(prediction.quality is Quality.MISSING for prediction in estimator.predict(kernels)):
+        return None
+    total = estimator.total(kernels)
+    seconds = sum(sample.seconds.median for sample in times)
+    measured = seconds / len(times) if whole else seconds
+    return Compared(name, total.seconds, total.low, total.high, measured, name, split=split)
+
+
+def compare_kernels(samples: Iterable[Sample], estimator: Estimator, split: int = 0) -> list[Compared]:
+    """Return the kernels, of those measured alone and for 20 µs at least, that can be predicted."""
+    alone = [sample for sample in samples
+             if len(sample.kernels) == 1 and sample.model and sample.seconds.median >= LEAST_SECONDS]  # fmt: skip
+    predictions = estimator.predict([sample.kernels[0] for sample in alone])
+    found = []
+    for sample, prediction in zip(alone, predictions, strict=True):
+        if prediction.quality is Quality.MISSING:
+            continue
+        reach = exp(NORMAL_95 * prediction.std)
+        (kernel,) = sample.kernels
+        found.append(Compared(
+            sample.nodes[0] if sample.nodes else kernel.pattern, prediction.seconds, prediction.seconds / reach,
+            prediction.seconds * reach, sample.seconds.median, sample.model, kernel.operation_type, kernel.pattern,
+            split,
+        ))  # fmt: skip
+    return found

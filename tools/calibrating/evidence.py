@@ -1,0 +1,108 @@
+"""From samples to evidence: curves over sizes, the estimator on top of them, and what they were measured in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ... import __version__
+from ...calibration.curve import Curve
+from ...calibration.errors import CalibrationError
+from ...calibration.fitting import fit_curves
+from ...calibration.observations import Observation, observations_of
+from ...calibration.prediction import Estimator
+from ...calibration.profile import Profile, SourceDocument
+from ...calibration.roofline import Roofline
+from ...calibration.sample import Sample, Setting
+from ...calibration.trials import Fitter
+from ...targets import Target
+
+if TYPE_CHECKING:
+    from ...calibration.measure.environment import Environment
+
+__all__ = ["environment_of", "fitter", "now", "profile_of"]
+
+_DEVICE_TYPES = {"cpu": "cpu", "gpu": "gpu", "mcu": "cpu", "npu": "kpu"}
+"""Classes of devices as the published schema calls them."""
+
+Scalar = str | int | float | bool | None
+
+
+def now() -> str:
+    """The time, as ISO 8601 writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment_of(environment: Environment) -> dict[str, Scalar]:
+    """Return what samples were measured in as evidence keeps it: lists as texts."""
+    found: dict[str, Scalar] = {}
+    for field in dataclasses.fields(environment):
+        value = getattr(environment, field.name)
+        found[field.name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    return found
+
+
+def profile_of(
+    samples: Sequence[Sample],
+    setting: Setting,
+    target: Target,
+    environment: Mapping[str, Scalar],
+    sources: tuple[SourceDocument, ...] = (),
+    notes: str = "",
+) -> Profile:
+    """Return the evidence that samples make for a setting.
+
+    Raises:
+        CalibrationError: there are none, or they cannot be fitted.
+    """
+    from ...calibration.estimator import fit
+
+    if not samples:
+        raise CalibrationError(f"no samples of {setting.device}:{setting.runtime} in {setting.precision} to fit")
+    roofline = Roofline.of(target)
+    compute, memory = observations_of(samples, roofline)
+    device = target.device
+    return Profile(
+        hardware_id=device.name,
+        hardware_name=str(environment.get("cpu") or device.title),
+        device_type=_DEVICE_TYPES[device.device_class],
+        precision=setting.precision.upper(),
+        calibration_date=now(),
+        calibration_tool_version=f"graphs {__version__}",
+        curves=fit_curves(compute, _peaks(samples, roofline)),
+        bandwidth_curves=_bandwidth_curves(memory, target),
+        notes=notes,
+        setting=setting,
+        environment=environment,
+        samples=tuple(samples),
+        estimator=fit(samples, roofline),
+        sources=sources,
+    )
+
+
+def _bandwidth_curves(memory: Sequence[Observation], target: Target) -> dict[str, Curve]:
+    return fit_curves(memory, target.device.memories[-1].bandwidth)
+
+
+def _peaks(samples: Sequence[Sample], roofline: Roofline) -> dict[str, float]:
+    """The peak that each operation type's efficiency is a share of: the highest among its kernels' units."""
+    peaks: dict[str, float] = {}
+    for sample in samples:
+        for kernel in sample.kernels:
+            peak = roofline.bounds(kernel).peak
+            if peak:
+                peaks[kernel.operation_type] = max(peak, peaks.get(kernel.operation_type, 0.0))
+    return peaks
+
+
+def fitter(setting: Setting, target: Target) -> Fitter:
+    """Return what makes an estimator from samples, as ``graphs-opt`` would have it from their evidence."""
+
+    def fitted(samples: Sequence[Sample]) -> Estimator:
+        from ...calibration.estimator import estimator_for
+
+        return estimator_for(profile_of(samples, setting, target, {}), Roofline.of(target))
+
+    return fitted
