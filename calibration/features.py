@@ -1,8 +1,8 @@
 """What decides how fast a kernel runs, as numbers: the coordinates in which measurements stand near or far.
 
-All are logarithms to base 2, so that a distance of one is a factor of two whatever the quantity. Besides sizes there are
-shares of padding: how much of the work that a vectorised kernel does is on elements that are not there. Blocks of 16
-channels and rows of 6 and 12 results are those of onnxruntime's MLAS on AVX-512 (``mlas/lib``: NCHWc convolution,
+All are logarithms to base 2, so that a distance of one is a factor of two whatever the quantity. Besides sizes there
+are shares of padding: how much of the work that a vectorised kernel does is on elements that are not there. Blocks of
+16 channels and rows of 6 and 12 results are those of onnxruntime's MLAS on AVX-512 (``mlas/lib``: NCHWc convolution,
 SGEMM); on other machines these coordinates carry less and the fit gives them less weight.
 """
 
@@ -44,19 +44,18 @@ _UNCOUNTED_RUN = 4096
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """``family`` has kernels whose errors are alike; ``category`` tells apart those that compute other functions."""
+    """Coordinates of a kernel; ``category`` tells apart those of one family that compute other functions."""
 
-    family: str
     category: str
     vector: tuple[float, ...]
 
 
 @lru_cache(maxsize=65536)
 def features(kernel: Kernel) -> Features:
-    """Return a kernel's coordinates; those of one family have the same length."""
+    """Return a kernel's coordinates; those with the same main primitive have as many."""
     main = kernel.main
     vector = (*_traffic(kernel), *_sizes(kernel, main))
-    return Features(kernel.operation_type, kernel.pattern, vector)
+    return Features(kernel.pattern, vector)
 
 
 def _traffic(kernel: Kernel) -> tuple[float, ...]:

@@ -53,7 +53,8 @@ class Diagnostic:
 class Context:
     """What a pipeline runs for: the target, the precision asked for, bound dimensions, strictness; and what it found.
 
-    ``precision`` of ``None`` keeps the model's own element types. ``evidence`` is what the pass ``calibrate`` found.
+    ``precision`` of ``None`` keeps the model's own element types. ``evidence`` is what the pass ``calibrate`` found;
+    ``read_evidence`` keeps what it read by precision and file, and may be shared by all contexts of one target.
     """
 
     target: Target
@@ -63,6 +64,7 @@ class Context:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     statistics: dict[str, int] = field(default_factory=dict)
     evidence: Evidence | None = None
+    read_evidence: dict[tuple[DType | None, str], Evidence] = field(default_factory=dict)
 
     def warn(self, source: str, message: str, op: Op | None = None) -> None:
         """Record a warning; under ``strict`` it is an error.

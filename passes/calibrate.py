@@ -77,7 +77,10 @@ class Calibrate(Pass):
             CalibrationError: the evidence cannot be used.
         """
         precision = context.precision or precision_of(graph)
-        found = context.evidence = find_evidence(context.target, precision, self.evidence)
+        wanted = (precision, self.evidence)
+        if wanted not in context.read_evidence:
+            context.read_evidence[wanted] = find_evidence(context.target, *wanted)
+        found = context.evidence = context.read_evidence[wanted]
         for op in graph.body:
             op.facts.discard(Calibration)
         for remark in found.remarks:

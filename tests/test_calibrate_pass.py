@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphs
+import graphs.passes.calibrate
 from graphs.calibration.kernel import Kernel
 from graphs.calibration.lookup import Match
 from graphs.calibration.prediction import NORMAL_95, Prediction, Quality
@@ -230,6 +231,17 @@ TEXT_KNOWN = """\
   "graphs.output"(%e) : (tensor<1000x1000xf32>) -> ()
 }) {sym_name = "known"} : () -> ()
 """
+
+
+def test_several_models_read_the_evidence_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, lambda kernel: predicted(1e-3))
+    asked: list[Any] = []
+    found = graphs.passes.calibrate.find_evidence
+    monkeypatch.setattr("graphs.passes.calibrate.find_evidence", lambda *given: asked.append(given) or found(*given))
+    model = tmp_path / "known.mlir"
+    model.write_text(TEXT_KNOWN)
+    assert run(f"--target={TOY}", "-q", model, model).out.count("CALIBRATED") == 2
+    assert len(asked) == 1
 
 
 # -- totals ------------------------------------------------------------------------------------------------------------

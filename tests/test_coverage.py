@@ -27,7 +27,7 @@ from graphs.calibration.prediction import Prediction, Quality
 from graphs.calibration.sample import Sample, Setting
 from graphs.ir import Graph
 from graphs.ir.errors import GraphsError
-from graphs.ir.primitives import Primitive
+from graphs.ir.primitives import Elementwise, Gemm, Primitive
 from graphs.passes.base import Context
 from graphs.passes.calibrate import described
 from graphs.passes.coverage_report import RiskLevel, Status
@@ -129,6 +129,20 @@ def test_json_adds_up(report: Report) -> None:
     calibrated = sum(part["flops"] for part in parts if part["calibration_status"] == "CALIBRATED")
     assert total["calibrated_flops"] == calibrated
     assert total["coverage_percent"] == pytest.approx(100 * calibrated / report.total.flops)
+
+
+@pytest.mark.parametrize("gap", [Gemm, Elementwise])
+def test_an_operator_is_as_good_as_the_worst_of_its_primitives(gap: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, lambda kernel: predicted(1e-3),
+         lambda primitive: Match(Quality.MISSING if isinstance(primitive, gap) else Quality.EXACT))  # fmt: skip
+    made = coverage_report(graphs.run(PIPELINE, graphs.load(MODELS / "lstm_lm.onnx"), target=TARGET))
+    lstm = next(kernel for kernel in made.kernels if kernel.pattern == "LSTM")
+    statuses = {part.status for part in lstm.primitives}
+    assert statuses == {Status.CALIBRATED, Status.MISSING} and len({part.name for part in lstm.primitives}) == 1
+    parts = [(kernel.name, part) for kernel in made.kernels for part in kernel.primitives]
+    missing = {(kernel, part.name) for kernel, part in parts if part.status is Status.MISSING}
+    assert made.summary.ops_by[Status.MISSING] == len(missing) >= 2
+    assert made.summary.ops == len({(kernel, part.name) for kernel, part in parts})
 
 
 def test_csv_has_a_line_for_each_primitive(report: Report) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
-from ..ir import Graph, VerificationError
+from ..ir import DType, Graph, VerificationError
 from ..ir.errors import GraphsError
 from ..ir.files import write_atomically
 from ..passes.base import Context, Pass
 from ..passes.calibrate import Calibrate
 from ..passes.coverage_report import MeasuredErrors
+from ..passes.evidence import Evidence
 from ..passes.instrumentation import Instrumentation, Printing, Selection, Statistics, Timing, Verification
 from ..passes.manager import PassManager, parse_passes, resolve
 from ..passes.plugins import find_pass, load_entry_points, load_plugin
@@ -96,8 +97,10 @@ def _run_models(session: _Session) -> int:
     for note in target.device.notes:
         session.messages.note(note)
 
+    read: dict[tuple[DType | None, str], Evidence] = {}
+
     def context() -> Context:
-        return Context(target, precision, dict(options.dims), options.strict)
+        return Context(target, precision, dict(options.dims), options.strict, read_evidence=read)
 
     reports = [report for model in _inputs(session) for report in _run_one(session, model, context)]
     return _finish(session, reports)

@@ -17,7 +17,7 @@ from ..errors import CalibrationError
 from ..sample import Sample, Setting, Statistics
 from .described import Described
 from .profile import Joined, join
-from .reference import Monitor, Reference, baseline_of
+from .reference import Monitor, Reference
 from .runner import Runner, UnsteadyError
 from .samples_writer import SamplesWriter
 
@@ -32,7 +32,6 @@ MODELS = "models"
 _LEAST_SHARE = 0.5
 _ALLOWANCE, _LEAST_ALLOWED, _MOST_ALLOWED = 3.0, 0.5, 20.0
 _TRIES, _WAIT = 3, 5
-_BASELINE_READINGS = 9
 _LEARNING = 0.3
 _FACTORS = (0.05, 20.0)
 
@@ -186,14 +185,12 @@ class Campaign:
 
     def _monitor(self) -> Monitor:
         """The machine's speed now, against the baseline of the file where it has one, so that its samples agree."""
-        readings = [self.reference.read() for _ in range(_BASELINE_READINGS)]
-        found = self.writer.found
-        if found is not None and found.baseline is not None:
-            return Monitor(self.reference, found.baseline, readings, self.runner.on_processor)
-        baseline = baseline_of(readings)
-        with self._guard():
-            self.writer.reference(baseline, baseline=True)
-        return Monitor(self.reference, baseline, readings, self.runner.on_processor)
+        found = self.writer.found.baseline if self.writer.found is not None else None
+        monitor = Monitor.starting(self.reference, found, self.runner.on_processor)
+        if found is None:
+            with self._guard():
+                self.writer.reference(monitor.baseline, baseline=True)
+        return monitor
 
     # -- one benchmark ------------------------------------------------------------------------------------------------
 
@@ -278,7 +275,8 @@ class Campaign:
         spent = self.clock() - began
         ahead = sum(map(self.cost, waiting))
         seconds_left = max(0.0, min(self.budget - spent, ahead))
-        total = skipped + self._measured + len(self._problems) + len(waiting)
+        names = {one.name for one in waiting}
+        total = skipped + self._measured + sum(name not in names for name in self._problems) + len(waiting)
         self.progress(
             Event(
                 total - len(waiting),

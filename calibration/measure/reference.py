@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_DRIFT", "LARGEST_MOVE", "LARGEST_SPLIT", "LEAST_PRESENCE", "Drift", "Monitor", "Reading", "Reference",
-"RuntimeReference", "baseline_of",
+__all__ = ["LARGEST_DRIFT", "LARGEST_MOVE", "LARGEST_SPLIT", "LEAST_PRESENCE", "Drift", "Monitor", "Reading",
+"Reference", "RuntimeReference", "baseline_of",
            "drift"]  # fmt: skip
 
 LARGEST_MOVE = 0.06
@@ -35,6 +35,7 @@ LEAST_PRESENCE = 0.97
 """The least share of a block that the measuring thread must have had its processor for, for the block to count."""
 
 _RECENT = 11
+_BASELINE_READINGS = 9
 _SIDE = 256
 _STREAM_BYTES = 8 << 20
 _GEMM_RUNS, _STREAM_RUNS = 12, 5
@@ -161,6 +162,12 @@ class Monitor:
         self._recent: deque[Reading] = deque([*level] or [baseline], maxlen=_RECENT)
         self._last: Reading | None = None
         self._counted: list[Reading] = []
+
+    @staticmethod
+    def starting(reference: Reference, baseline: Reading | None = None, presence: bool = True) -> Monitor:
+        """Return a monitor after a few readings; they are the baseline where none is given."""
+        readings = [reference.read() for _ in range(_BASELINE_READINGS)]
+        return Monitor(reference, baseline or baseline_of(readings), readings, presence)
 
     def begin(self) -> None:
         """Start watching over a measurement."""

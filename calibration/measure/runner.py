@@ -38,9 +38,10 @@ class Runner(Protocol):
         allowed: float,
         *,
         end_to_end: bool = True,
+        fewest: int = 9,
         pause: Callable[[], bool] = lambda: True,
     ) -> Executed:
-        """Run a model until its time is known well, or ``allowed`` seconds are gone.
+        """Run a model ``fewest`` times and until its time is known well, or until ``allowed`` seconds are gone.
 
         ``pause`` is called before the first block of runs and after each, for a reference to be timed; it returns
         whether the block counts. Where ``end_to_end`` is false, only nodes are wanted, and the times of whole runs may

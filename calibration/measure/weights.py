@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from math import ceil, prod, sqrt
+from math import prod, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -139,7 +139,8 @@ def _write(tensor: TensorProto, file: BinaryIO, pool: NDArray[np.float32]) -> No
 def _size(tensor: TensorProto) -> int:
     if any(extent < 0 for extent in tensor.dims):
         raise CalibrationError(f'weight "{tensor.name}" has a negative extent: {list(tensor.dims)}')
-    return ceil(prod(tensor.dims) * _bits(tensor) / 8)
+    elements: int = prod(tensor.dims)
+    return -(-elements * _bits(tensor) // 8)
 
 
 def _bits(tensor: TensorProto) -> int:
@@ -153,8 +154,8 @@ def _bits(tensor: TensorProto) -> int:
         raise CalibrationError(
             f'weight "{tensor.name}": values of its type (number {tensor.data_type}) cannot be made up'
         )
-    itemsize: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return 8 * itemsize
+    dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return 8 * dtype.itemsize
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

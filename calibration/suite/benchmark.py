@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .builder import Builder
 
-__all__ = ["GROUPS", "Benchmark", "Caches"]
+__all__ = ["GROUPS", "Benchmark", "Caches", "opset_for"]
 
 GROUPS = ("stream", "blas", "operators", "networks")
 
@@ -25,6 +25,18 @@ _SESSION_SECONDS = 0.02
 _SESSION_SECONDS_PER_NODE = 4e-4
 _SESSION_BYTES_PER_SECOND = 2.5e8
 _REPEATS = 20
+
+
+_OPSET = 20
+"""What PyTorch's exporter writes by default."""
+
+_BF16_OPSET = 22
+"""The first in which convolutions, pooling and recurrent layers take bf16."""
+
+
+def opset_for(precision: str, opset: int = _OPSET) -> int:
+    """Return the opset to write: the one wanted, or the first that has all operators in the precision."""
+    return max(opset, _BF16_OPSET) if precision == "bf16" else opset
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class Benchmark:
     precision: str
     recipe: Callable[[Builder], None] = field(repr=False, compare=False)
     covers: tuple[str, ...] = ()
-    opset: int = 20
+    opset: int = _OPSET
 
     def build(self) -> onnx.ModelProto:
         """Return the model with weights inside, the same at each call."""

@@ -46,14 +46,16 @@ def conv(
     else:
         pads = [padding] * dims if isinstance(padding, int) else list(padding)
     sizes = [(n + 2 * p - r - 1) // stride + 1 for n, p, r in zip(x.shape[2:], pads, reach, strict=True)]
-    weight = b.weight(channels, x.shape[1] // groups, *window)
+    products = x.shape[1] // groups * prod(window)
+    # Half the fan-in, as an activation takes half of the variance away: without, deep chains fade.
+    weight = b.weight(channels, x.shape[1] // groups, *window, fan_in=max(1, products // 2))
     operands = [x, weight, *([b.weight(channels)] if bias else [])]
     shape = (x.shape[0], channels, *sizes)
     return b.op(
         "Conv",
         *operands,
         shape=shape,
-        flops=2 * prod(shape) * prod(weight.shape[1:]),
+        flops=2 * prod(shape) * products,
         group=groups,
         pads=pads * 2,
         auto_pad="NOTSET",

@@ -14,7 +14,7 @@ from itertools import count
 from math import log
 
 from . import convolutional, sequences, transformers
-from .benchmark import Benchmark
+from .benchmark import Benchmark, opset_for
 from .blocks import BLOCKS
 from .builder import Builder
 from .draws import Draw
@@ -67,7 +67,8 @@ def network(family: str, index: int, precision: str, fewest_seconds: float, most
     """Return the family's network of this number: of several draws, the one that takes closest to a drawn time."""
     name = f"{family}-{precision}-{index}"
     draw = Draw(f"{name}-{fewest_seconds}-{most_seconds}")
-    opset, wanted = 18 if draw.chance(_OLDER_OPSET_SHARE) else 20, draw.between(fewest_seconds, most_seconds)
+    opset = opset_for(precision, 18) if draw.chance(_OLDER_OPSET_SHARE) else opset_for(precision)
+    wanted = draw.between(fewest_seconds, most_seconds)
     drawn = []
     for attempt in range(_ATTEMPTS):
         recipe = partial(_recipe, family=family, seed=f"{name}-{attempt}")

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 
 from . import contractions, memory_bound, quantized
-from .benchmark import Benchmark
+from .benchmark import Benchmark, opset_for
 from .builder import Builder
 from .draws import Draw
 
@@ -78,9 +78,10 @@ def _recipe(builder: Builder, grid: Grid, seed: str) -> None:
     grid(builder, Draw(seed))
 
 
-def operators(runtime: str, precision: str, opset: int = 20) -> Iterator[Benchmark]:
+def operators(runtime: str, precision: str) -> Iterator[Benchmark]:
     """Yield models of operators without end, sorts in turn; none where the runtime has no kernels for the precision."""
     grids = _OF.get((runtime, precision), GRIDS)
+    opset = opset_for(precision)
     for index in count() if grids else ():
         for name, grid in grids.items():
             recipe = partial(_recipe, grid=grid, seed=f"{name}-{index}")

@@ -161,7 +161,8 @@ def _window_attention(b: Builder, x: Tensor, heads: int, side: int, shift: int) 
 
 def _window_mask(b: Builder, count: int, tokens: int) -> Tensor:
     allowed = (np.arange(tokens)[:, None] < tokens // 2) == (np.arange(tokens)[None, :] < tokens // 2)
-    values = np.where(allowed, 0.0, -100.0).astype(np.float32)
+    # Published networks subtract 100, whose exponential is denormal and slows the next product down manyfold.
+    values = np.where(allowed, 0.0, -30.0).astype(np.float32)
     return b.constant(np.broadcast_to(values, (1, count, 1, tokens, tokens)))
 
 

@@ -97,12 +97,13 @@ def _peaks(samples: Sequence[Sample], roofline: Roofline) -> dict[str, float]:
     return peaks
 
 
-def fitter(setting: Setting, target: Target) -> Fitter:
+def fitter(target: Target) -> Fitter:
     """Return what makes an estimator from samples, as ``graphs-opt`` would have it from their evidence."""
+    from ...calibration import estimator
+
+    roofline = Roofline.of(target)
 
     def fitted(samples: Sequence[Sample]) -> Estimator:
-        from ...calibration.estimator import estimator_for
-
-        return estimator_for(profile_of(samples, setting, target, {}), Roofline.of(target))
+        return estimator.fitted(samples, roofline)
 
     return fitted

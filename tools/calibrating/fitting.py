@@ -122,7 +122,7 @@ def _show_held_out(rows: Sequence[Sample], setting: Setting, holdout: tuple[str,
     if unknown:
         raise CalibrationError(f'--holdout={unknown[0]}: no samples of such a model',
                                help=f"models in the samples: {', '.join(measured) or 'none'}")  # fmt: skip
-    trial = tried(rows, fitter(setting, target_of_setting(setting)), [frozenset(holdout)])
+    trial = tried(rows, fitter(target_of_setting(setting)), [frozenset(holdout)])
     spec = spec_of(setting)
     title = f"held out of {spec} in {setting.precision}: {', '.join(holdout)} ({now()[:10]})"
     console.show(text_of(verdict_of(trial, setting, title, "held-out", spec), console))

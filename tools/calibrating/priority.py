@@ -1,18 +1,20 @@
 """What to measure first: whatever takes most off the predicted intervals of the user's models for its time.
 
 A measured kernel tells of another one of its family by how near their shapes are; what it tells takes that share off
-the other's variance. Benchmarks are picked greedily, each time the one of the largest gain for its time given what was
-picked before; those that tell nothing keep the suite's order, which is balanced.
+the other's variance. Benchmarks of one sort are draws of the same shapes, so one of them stands for all. Sorts are
+picked greedily, each time the one of the largest gain for its next benchmark's time given what was picked before;
+what tells nothing keeps the suite's order, which is balanced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...calibration.amounts import family
 from ...calibration.features import features
 from ...calibration.kernel import Kernel
 
@@ -23,6 +25,7 @@ _REACH = 2.0
 _MOST_TOLD = 0.9
 """The share of a kernel's variance that measuring its very like takes off: machines and neighbours differ."""
 _NEGLIGIBLE = 1e-4
+_LEAST_SECONDS = 1e-3
 
 Array = NDArray[np.float64]
 
@@ -37,10 +40,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Something that can be measured: its name, what measuring it costs, and the kernels that it tells of."""
+    """Benchmarks of one sort in the suite's order, what measuring each costs, and the kernels that any tells of."""
 
-    name: str
-    seconds: float
+    benchmarks: tuple[tuple[str, float], ...]
     kernels: tuple[Kernel, ...]
 
 
@@ -52,48 +54,57 @@ def wanted_of(kernels: Sequence[Kernel], seconds: Sequence[float], stds: Sequenc
     return [Wanted(kernel, std) for kernel, std in summed.items() if std > 0.0]
 
 
-def ranked(wanted: Sequence[Wanted], offers: Sequence[Offer]) -> list[str]:
-    """Return the names of the offers, the one to measure first first."""
+def ranked(wanted: Sequence[Wanted], offers: Sequence[Offer], done: Collection[str] = ()) -> list[str]:
+    """Return the names of benchmarks worth measuring for ``wanted``, first things first; ``done`` are measured already.
+
+    What would take less than a ten-thousandth off the variance is left to the suite's own order.
+    """
     left = np.array([one.std_seconds**2 for one in wanted], dtype=np.float64)
     if not len(left) or not offers:
-        return [offer.name for offer in offers]
+        return []
     families = _families(wanted)
     told = np.stack([_told(offer, families, len(wanted)) for offer in offers])
-    costs = np.array([max(offer.seconds, 1e-3) for offer in offers])
-    start, order, open_ = float(left.sum()), list[int](), np.ones(len(offers), dtype=bool)
-    while open_.any():
-        gains = np.where(open_, told @ left / costs, -1.0)
-        best = int(gains.argmax())
-        if gains[best] * costs[best] < _NEGLIGIBLE * start:
+    queues = []
+    for place, offer in enumerate(offers):
+        queues.append([one for one in offer.benchmarks if one[0] not in done])
+        left = left * (1.0 - told[place]) ** (len(offer.benchmarks) - len(queues[-1]))
+    start, order = float(left.sum()), list[str]()
+    while any(queues):
+        costs = np.array([max(queue[0][1], _LEAST_SECONDS) if queue else np.inf for queue in queues])
+        gains = np.where(np.isfinite(costs), told @ left, 0.0)
+        best = int((gains / costs).argmax())
+        if gains[best] <= _NEGLIGIBLE * start:
             break
-        order.append(best)
-        open_[best] = False
+        order.append(queues[best].pop(0)[0])
         left = left * (1.0 - told[best])
-    order += [place for place in range(len(offers)) if open_[place]]
-    return [offers[place].name for place in order]
+    return order
 
 
-def _families(wanted: Sequence[Wanted]) -> Mapping[str, tuple[list[int], Array]]:
-    """The user's kernels by family: their places and coordinates."""
-    places: dict[str, list[int]] = {}
+_Place = tuple[str, int]
+
+
+def _families(wanted: Sequence[Wanted]) -> Mapping[_Place, tuple[list[int], Array]]:
+    """The user's kernels by family and length of their coordinates: their places in ``wanted``, and coordinates."""
+    places: dict[_Place, list[int]] = {}
     for place, one in enumerate(wanted):
-        places.setdefault(features(one.kernel).family, []).append(place)
-    return {
-        name: (rows, np.array([features(wanted[row].kernel).vector for row in rows])) for name, rows in places.items()
-    }
+        places.setdefault(_place(one.kernel), []).append(place)
+    return {key: (rows, np.array([features(wanted[row].kernel).vector for row in rows])) for key, rows in places.items()}
 
 
-def _told(offer: Offer, families: Mapping[str, tuple[list[int], Array]], count: int) -> Array:
+def _place(kernel: Kernel) -> _Place:
+    return family(kernel), len(features(kernel).vector)
+
+
+def _told(offer: Offer, families: Mapping[_Place, tuple[list[int], Array]], count: int) -> Array:
     """The share of each wanted kernel's variance that measuring ``offer`` takes off: by the nearest of its kernels."""
     told: Array = np.zeros(count)
-    by_family: dict[str, set[tuple[float, ...]]] = {}
+    by_family: dict[_Place, set[tuple[float, ...]]] = {}
     for kernel in offer.kernels:
-        found = features(kernel)
-        if found.family in families:
-            by_family.setdefault(found.family, set()).add(found.vector)
-    for name, vectors in by_family.items():
-        rows, theirs = families[name]
+        if _place(kernel) in families:
+            by_family.setdefault(_place(kernel), set()).add(features(kernel).vector)
+    for key, vectors in by_family.items():
+        rows, theirs = families[key]
         own = np.array(sorted(vectors))
         squares = ((theirs[:, None, :] - own[None, :, :]) ** 2).sum(axis=2).min(axis=1)
-        told[rows] = _MOST_TOLD * np.exp(-squares / _REACH**2)
+        told[rows] = _MOST_TOLD * np.exp(-squares / (2.0 * _REACH**2))
     return told

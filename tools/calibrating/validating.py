@@ -83,7 +83,7 @@ def _held_out(
     rows = file.of(setting)
     held = list(splits(list(networks(rows)), method, count))
     spec = spec_of(setting)
-    trial = tried(rows, fitter(setting, target_of_setting(setting)), held,
+    trial = tried(rows, fitter(target_of_setting(setting)), held,
                   lambda done: console.messages.note(f"split {done} of {len(held)} is done"))  # fmt: skip
     how = f"{len(held)} splits" if method == "held-out" else "each left out in turn"
     title = f"validation of {spec} in {setting.precision}: {len(networks(rows))} networks, {how}"

@@ -1,0 +1,165 @@
+"""How much physical work a kernel is: the amounts whose sum, each times the machine's rate for it, is its time.
+
+The amounts are those that implementations of these kernels are known to be made of, beyond the textbook's count:
+multiply-accumulates with channels padded to the vector's width and rows to the register tile, partial sums that are
+stored and loaded again for each block of input channels, rows that a loop starts on, bytes by where they come from.
+What each costs on a machine, if anything, is fitted (:mod:`graphs.calibration.rates`); an amount that costs nothing
+there gets a rate of zero. Blocks of 16 channels, tiles of 6 and 12 rows and passes of 256 over the inner dimension are
+those of onnxruntime's MLAS on AVX-512 (``core/mlas/lib``: ``snchwc.cpp``, ``sgemm.cpp``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import ceil, prod
+
+from ..ir.primitives import (
+    Conv,
+    Copy,
+    Elementwise,
+    Gather,
+    Gemm,
+    Normalization,
+    Primitive,
+    Reduction,
+    Scan,
+    Softmax,
+    Window,
+)
+from .features import inside_share
+from .kernel import Kernel
+
+__all__ = ["amounts", "family"]
+
+Amounts = dict[str, float]
+
+_BLOCK = 16
+_FILTER_BLOCKS = 4
+_CONV_ROWS, _GEMM_ROWS = 6, 12
+_INNER_PASS = 256
+_SHORT_RUN = 16
+_LONG_RUN = 4096
+"""A copy whose run was not counted moves whole rows."""
+
+_LAID_OUT = frozenset({"conv2d", "conv2d_pointwise", "conv2d_grouped", "conv2d_depthwise", "pool", "reduction",
+                       "elementwise"})  # fmt: skip
+"""Operation types with one implementation for each layout of their activations."""
+
+_BY_OPERATOR = frozenset({"normalization", "layout", "pool", "scan", "recurrent"})
+"""Operation types whose operators have nothing in common but the kind of work."""
+
+
+@lru_cache(maxsize=65536)
+def family(kernel: Kernel) -> str:
+    """Return the name under which kernels share an implementation: ``conv2d/blocked``, ``layout:Transpose``."""
+    name = kernel.operation_type
+    by_operator = f":{kernel.operator}" if name in _BY_OPERATOR and kernel.operator else ""
+    by_layout = f"/{kernel.layout}" if name in _LAID_OUT and kernel.layout else ""
+    return f"{name}{by_layout}{by_operator}"
+
+
+@lru_cache(maxsize=65536)
+def amounts(kernel: Kernel, near_bytes: int) -> Mapping[str, float]:
+    """Return the amounts of a kernel by name, in thousands of elements, bytes, or multiply-accumulates.
+
+    ``near_bytes`` is what the caches hold from one kernel to the next; what is larger comes from far.
+    """
+    found: Amounts = {"launch": float(kernel.launches)}
+    for primitive in kernel.primitives:
+        for name, amount in _primitive(primitive, kernel, near_bytes).items():
+            found[name] = found.get(name, 0.0) + amount / 1000
+    for name, amount in _traffic(kernel, near_bytes).items():
+        found[name] = amount / 1000
+    return {name: amount for name, amount in found.items() if amount}
+
+
+def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
+    moving = kernel.read_bytes + kernel.write_bytes
+    return {
+        "bytes read": kernel.read_bytes,
+        "bytes written": kernel.write_bytes,
+        "bytes reordered": kernel.reordered_bytes,
+        "bytes of weights": kernel.weight_bytes,
+        "bytes of weights from far": kernel.weight_bytes if kernel.swept_bytes > near_bytes else 0,
+        "bytes from far": moving if moving > near_bytes else 0,
+    }
+
+
+def _primitive(primitive: Primitive, kernel: Kernel, near_bytes: int) -> Amounts:
+    match primitive:
+        case Conv():
+            return _conv(primitive)
+        case Gemm():
+            return _gemm(primitive, near_bytes)
+        case Softmax(rows=rows, columns=columns):
+            return {"softmax": rows * columns, "softmax rows": rows, "softmax tails": rows * (columns % _BLOCK)}
+        case Normalization(groups=groups, size=size):
+            return {"normalised": groups * size * primitive.per_element, "normalised groups": groups}
+        case Reduction():
+            return {f"reduced by {primitive.function}": primitive.elements, "reductions": primitive.results}
+        case Window(results=results, window=window):
+            return {f"window {primitive.function}": results * window, "windows": results}
+        case Gather(rows=rows, row_elements=row_elements):
+            far = rows if kernel.swept_bytes > near_bytes else 0
+            return {"gathered": rows * row_elements, "gathered rows": rows, "gathered rows from far": far}
+        case Copy():
+            return _copy(primitive, near_bytes)
+        case Elementwise():
+            return {f"elements of {primitive.function}": primitive.elements}
+        case Scan():
+            return {f"scanned by {primitive.function}": primitive.elements * primitive.per_element}
+    return {}
+
+
+def _copy(copy: Copy, near_bytes: int) -> Amounts:
+    run = copy.run or _LONG_RUN
+    scattered = run < _SHORT_RUN and copy.elements * copy.dtype.bits / 8 > near_bytes / 2
+    return {"copied": copy.elements, "copied runs": copy.elements / run, "copied apart": copy.elements * scattered}
+
+
+def _conv(conv: Conv) -> Amounts:
+    filters, inner = conv.out_channels // conv.groups, conv.in_channels // conv.groups
+    results, taps, inside = conv.batch * prod(conv.out_size), prod(conv.kernel), inside_share(conv)
+    width = max(1, conv.out_size[-1] if conv.out_size else 1)
+    strided = max(conv.strides, default=1) > 1
+    if conv.groups > 1 and conv.groups == conv.in_channels:
+        padded = _up(conv.groups, _BLOCK) * filters
+        macs = results * padded * taps * inside
+        return {
+            "macs": macs,
+            "macs strided": macs * strided,
+            "rows": results / width * padded / _BLOCK * taps,
+        }
+    inner_blocks = ceil(inner / _BLOCK)
+    inner_padded = inner_blocks * _BLOCK if inner >= _BLOCK else inner
+    padded = conv.groups * _up(filters, _BLOCK)
+    macs = results * padded * inner_padded * taps * inside
+    row = max(1, prod(conv.out_size)) if taps == 1 else width
+    tiled = results / row * _up(row, _CONV_ROWS)
+    tile_filters = conv.groups * _up(ceil(filters / _BLOCK), _FILTER_BLOCKS) * _BLOCK
+    return {
+        "macs": macs,
+        "macs strided": macs * strided,
+        "macs in tiles": tiled * tile_filters * inner_padded * taps * inside,
+        "partial sums": results * padded * inner_blocks,
+        "rows": results / width * padded / _BLOCK * taps * inner_blocks,
+    }
+
+
+def _gemm(gemm: Gemm, near_bytes: int) -> Amounts:
+    calls, right = gemm.batch * gemm.steps, gemm.k * gemm.n
+    far = gemm.steps > 1 and right * gemm.dtype.bits / 8 > near_bytes / 2
+    return {
+        "macs": calls * gemm.m * right,
+        "macs in tiles": calls * _up(gemm.m, _GEMM_ROWS) * _up(gemm.n, _BLOCK) * gemm.k,
+        "partial sums": calls * gemm.m * gemm.n * ceil(gemm.k / _INNER_PASS),
+        "left factor": calls * gemm.m * gemm.k,
+        "right factor": calls * right,
+        "right factor from far": calls * right * far,
+        "products": calls,
+    }
+
+
+def _up(extent: float, block: int) -> int:
+    return block * ceil(extent / block)

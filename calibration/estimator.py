@@ -1,0 +1,328 @@
+"""The estimator: rates for the work that kernels are made of, and on top of them what shapes still explain.
+
+    time = Σ rate · amount · exp(f(shape))        rates: calibration/rates.py     f: calibration/residual.py
+
+Each falls back to the one below: without a sample of a family there is no f, without one of the kind of work there is
+no rate, and the prediction is of quality MISSING. The variance of a total has three parts: of f, with its covariances
+within a family (errors of like kernels have the same sign); of single kernels about f, independent; and an error that
+all kernels of one network share, found by predicting measured networks from the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .amounts import amounts, family
+from .curves import CurveEstimator
+from .errors import CalibrationError
+from .features import features
+from .kernel import Kernel, entry
+from .prediction import NORMAL_95, Estimator, Prediction, Quality, Total
+from .profile import Profile
+from .rates import Rates, Timing, fit_rates
+from .residual import Residual, fit_residual, residual_from_json, residual_to_json
+from .roofline import Roofline
+from .sample import Sample
+from .timings import networks_of, timings_of
+
+__all__ = ["METHOD", "RatesEstimator", "estimator_for", "fit"]
+
+Floats = NDArray[np.float64]
+
+METHOD = "rates"
+
+_MOST_SAMPLES = 400
+_FEWEST_SAMPLES = 6
+_CLOCK_SECONDS = 4e-7
+"""What a profiler's clock leaves uncertain of each kernel."""
+
+_INTERPOLATED = 0.3
+"""Share of the prior variance of f below which a kernel lies among what was measured."""
+
+_NEAR = 1.0
+_UNSEEN_STD = 0.5
+"""Standard deviation of the logarithm where a family was not measured and rates of other families stand in."""
+
+_NEAR_SHARE = 0.75
+_FOLDS = 5
+_FEWEST_NETWORKS = 5
+_UNTRIED_STD = 0.08
+_SMALLEST_STD = 0.01
+
+
+@dataclass(slots=True)
+class RatesEstimator:
+    """Predicts from rates and residuals; ``shared_std`` is the error that all kernels of one network share."""
+
+    rates: Rates
+    residuals: Mapping[str, Residual]
+    shared_std: float
+    entries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    roofline: Roofline | None = None
+
+    def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
+        """Return a prediction for each kernel; what is alike is predicted once."""
+        found: dict[Kernel, Prediction] = {}
+        for name, members in _by_family(kernels).items():
+            found.update(zip(members, self._of_family(name, members), strict=True))
+        return [found[kernel] for kernel in kernels]
+
+    def total(self, kernels: Sequence[Kernel]) -> Total:
+        """Return the time of all kernels in a row; those without evidence are left out."""
+        seconds, variance = self.moments(kernels)
+        if not seconds:
+            return Total(0.0, 0.0, 0.0)
+        reach = math.exp(NORMAL_95 * math.sqrt(variance / seconds**2 + self.shared_std**2))
+        return Total(seconds, seconds / reach, seconds * reach)
+
+    def moments(self, kernels: Sequence[Kernel]) -> tuple[float, float]:
+        """Return the sum of the kernels' times and its variance, the shared error left out."""
+        counts: dict[Kernel, int] = defaultdict(int)
+        for kernel in kernels:
+            counts[kernel] += 1
+        seconds = variance = 0.0
+        for name, members in _by_family(kernels).items():
+            known = [kernel for kernel in members if self.rates.know(kernel)]
+            if not known:
+                continue
+            times, covariance, noise = self._family_times(name, known)
+            each = np.array([counts[kernel] for kernel in known], dtype=float)
+            together = each * times
+            seconds += float(together.sum())
+            variance += float(together @ covariance @ together + (each * times**2).sum() * noise)
+        return seconds, variance
+
+    def _family_times(self, name: str, kernels: Sequence[Kernel]) -> tuple[Floats, Floats, float]:
+        """Times, covariance of their logarithms through f, and the variance of each about f."""
+        times = np.array([self.rates.seconds(kernel) for kernel in kernels])
+        residual = self.residuals.get(name)
+        if residual is None:
+            return times, np.full((len(kernels), len(kernels)), _UNSEEN_STD**2), 0.0
+        mean, covariance = residual.predict([features(kernel) for kernel in kernels])
+        return times * np.exp(mean), covariance, residual.noise_variance
+
+    def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
+        times, covariance, noise = self._family_times(name, kernels)
+        stds = np.sqrt(np.maximum(np.diag(covariance), 0.0) + noise)
+        residual = self.residuals.get(name)
+        if residual is None:
+            return [self._without_residual(kernel, time) for kernel, time in zip(kernels, times, strict=True)]
+        distances, nearest, near = residual.nearest([features(kernel) for kernel in kernels], _NEAR)
+        explained = np.diag(covariance) / residual.prior_variance
+        return [
+            Prediction(
+                float(time),
+                float(std),
+                self._quality(kernel, float(distance), float(share)),
+                kernel.operation_type,
+                self._entry(name, int(index)),
+                int(count),
+                self._factor(kernel, float(time)),
+            )
+            for kernel, time, std, distance, index, count, share in zip(
+                kernels, times, stds, distances, nearest, near, explained, strict=True
+            )
+        ]
+
+    def _without_residual(self, kernel: Kernel, time: float) -> Prediction:
+        quality = Quality.OP_APPROXIMATED if self.rates.know(kernel) else Quality.MISSING
+        return Prediction(
+            float(time), _UNSEEN_STD, quality, kernel.operation_type, factor=self._factor(kernel, float(time))
+        )
+
+    def _quality(self, kernel: Kernel, distance: float, share: float) -> Quality:
+        rates = self.rates.families.get(family(kernel), self.rates.common)
+        if any(name not in rates for name in amounts(kernel, self.rates.near_bytes)):
+            return Quality.OP_APPROXIMATED
+        if distance < 1e-6:
+            return Quality.EXACT
+        return Quality.SIZE_INTERPOLATED if share < _INTERPOLATED else Quality.SIZE_EXTRAPOLATED
+
+    def _entry(self, name: str, index: int) -> str:
+        entries = self.entries.get(name, ())
+        return entries[index] if index < len(entries) else ""
+
+    def _factor(self, kernel: Kernel, seconds: float) -> float:
+        bound = self.roofline.bounds(kernel).seconds if self.roofline else 0.0
+        return seconds / bound if bound else 1.0
+
+
+def _by_family(kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
+    found: dict[str, list[Kernel]] = defaultdict(list)
+    for kernel in dict.fromkeys(kernels):
+        found[family(kernel)].append(kernel)
+    return found
+
+
+# -- from and to files ------------------------------------------------------------------------------------------------
+
+
+def estimator_for(profile: Profile, roofline: Roofline) -> Estimator:
+    """Return what predicts from a profile: its rates and residuals, or its curves where it has nothing else.
+
+    Raises:
+        CalibrationError: what the profile says of its estimator cannot be used.
+    """
+    written = profile.estimator
+    if not written:
+        return CurveEstimator(profile, roofline)
+    where = f"evidence for {profile.hardware_id} in {profile.precision.lower()}: estimator"
+    if written.get("method") != METHOD:
+        raise CalibrationError(
+            f"{where}: no method {written.get('method')!r}; there is {METHOD!r}",
+            help="fit the samples again with this version: graphs-calibrate fit",
+        )
+    try:
+        return replace(_from_json(written), roofline=roofline)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, np.linalg.LinAlgError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise CalibrationError(f"{where}: {what}", help="fit the samples again: graphs-calibrate fit") from None
+
+
+def _from_json(written: Mapping[str, Any]) -> RatesEstimator:
+    rates = Rates(
+        int(written["near_bytes"]),
+        _rates_from(written["rates"]["common"]),
+        {name: _rates_from(each) for name, each in written["rates"]["families"].items()},
+    )
+    shared = float(written["shared_std"])
+    if not (math.isfinite(shared) and shared >= 0):
+        raise ValueError(f"shared_std is {shared}")
+    return RatesEstimator(
+        rates,
+        _Residuals(written["residuals"]),
+        shared,
+        {name: list(each["entries"]) for name, each in written["residuals"].items()},
+    )
+
+
+def _rates_from(written: Mapping[str, Any]) -> dict[str, float]:
+    rates = {str(name): float(rate) for name, rate in written.items()}
+    for name, rate in rates.items():
+        if not (math.isfinite(rate) and rate >= 0):
+            raise ValueError(f"the rate of {name!r} is {rate}")
+    return rates
+
+
+class _Residuals(dict[str, Residual]):
+    """Residuals by family, made when they are asked for: a network needs few of them."""
+
+    def __init__(self, written: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._written = written
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name not in self and name in self._written:
+            self[name] = residual_from_json(self._written[name])
+        return super().get(name, default)
+
+
+def _to_json(estimator: RatesEstimator) -> dict[str, Any]:
+    rates = estimator.rates
+    return {
+        "method": METHOD,
+        "near_bytes": rates.near_bytes,
+        "shared_std": estimator.shared_std,
+        "rates": {
+            "common": dict(rates.common),
+            "families": {name: dict(each) for name, each in rates.families.items()},
+        },
+        "residuals": {
+            name: {**residual_to_json(residual), "entries": list(estimator.entries[name])}
+            for name, residual in estimator.residuals.items()
+        },
+    }
+
+
+# -- fitting ----------------------------------------------------------------------------------------------------------
+
+
+def fit(samples: Sequence[Sample], roofline: Roofline) -> dict[str, Any]:
+    """Return the estimator that samples make, as evidence keeps it."""
+    return _to_json(fitted(samples, roofline))
+
+
+def fitted(samples: Sequence[Sample], roofline: Roofline) -> RatesEstimator:
+    """Return the estimator that samples make; the same samples make the same one."""
+    near = near_bytes(roofline)
+    estimator = _fitted(timings_of(samples), near, {})
+    return replace(estimator, shared_std=_shared_std(samples, estimator, near), roofline=roofline)
+
+
+def near_bytes(roofline: Roofline) -> int:
+    """Return what the target's caches hold from one kernel to the next: three quarters of the second level."""
+    sized = [level.size for level in roofline.target.device.memories if level.size is not None]
+    return int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
+
+
+def _fitted(timings: Sequence[Timing], near: int, known: Mapping[str, Residual]) -> RatesEstimator:
+    """Rates and residuals; hyperparameters are those of the residuals that are ``known``, where they are."""
+    rates = fit_rates(timings, near)
+    chosen: dict[str, dict[Kernel, list[Timing]]] = defaultdict(lambda: defaultdict(list))
+    for timing in timings:
+        if len(timing.kernels) == 1:
+            chosen[family(timing.kernels[0])][timing.kernels[0]].append(timing)
+    residuals, entries = {}, {}
+    for name, kernels in sorted(chosen.items()):
+        if len(kernels) < _FEWEST_SAMPLES:
+            continue
+        kept = _kept(kernels)
+        logs = known[name].given.hyperparameters if name in known else None
+        residuals[name] = _residual(rates, kept, kernels, logs)
+        entries[name] = [entry(kernel.main) if kernel.main else kernel.pattern for kernel in kept]
+    return RatesEstimator(rates, residuals, _UNTRIED_STD, entries)
+
+
+def _kept(kernels: Mapping[Kernel, Sequence[Timing]]) -> list[Kernel]:
+    """At most 400 kernels: those that count most, and of equals a random choice that is always the same."""
+    order = np.random.default_rng(0).permutation(len(kernels))
+    weighed = [(-max(row.weight for row in rows), order[i], kernel) for i, (kernel, rows) in enumerate(kernels.items())]
+    return [kernel for _, _, kernel in sorted(weighed, key=lambda each: each[:2])[:_MOST_SAMPLES]]
+
+
+def _residual(
+    rates: Rates, kept: Sequence[Kernel], kernels: Mapping[Kernel, Sequence[Timing]], logs: Floats | None
+) -> Residual:
+    seconds = np.array([np.median([row.seconds for row in kernels[kernel]]) for kernel in kept])
+    predicted = np.array([rates.seconds(kernel) for kernel in kept])
+    noise = (_CLOCK_SECONDS / seconds) ** 2
+    return fit_residual([features(kernel) for kernel in kept], np.log(seconds / predicted), noise, logs)
+
+
+def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int) -> float:
+    """The error that networks have beyond what their kernels' variances explain, by predicting each from the others."""
+    networks = networks_of(samples)
+    if len(networks) < _FEWEST_NETWORKS:
+        return _UNTRIED_STD
+    names = sorted(networks)
+    errors, variances = [], []
+    for fold in range(_FOLDS):
+        held = set(names[fold::_FOLDS])
+        rest = [sample for sample in samples if sample.model not in held]
+        part = _fitted(timings_of(rest), near, estimator.residuals)
+        for name in sorted(held):
+            kernels, measured = networks[name]
+            seconds, variance = part.moments(kernels)
+            if seconds:
+                errors.append(math.log(seconds / measured))
+                variances.append(variance / seconds**2)
+    return _excess(np.array(errors), np.array(variances)) if errors else _UNTRIED_STD
+
+
+def _excess(errors: Floats, variances: Floats) -> float:
+    """The standard deviation that, added to ``variances``, makes ``errors`` most likely; outliers count linearly."""
+    candidates = np.geomspace(_SMALLEST_STD, 1.0, 60)
+
+    def misfit(std: float) -> float:
+        total = variances + std**2
+        squares = errors**2 / total
+        return float((np.log(total) + np.where(squares < 9, squares, 6 * np.sqrt(squares) - 9)).sum())
+
+    return float(min(candidates, key=misfit))

@@ -1,0 +1,143 @@
+"""What a machine takes for each amount of work: non-negative rates, fitted to measured times.
+
+Time is linear in the amounts (:mod:`graphs.calibration.amounts`), so a sample of several kernels is as good an
+observation as one of a single kernel: its amounts are the sum. Rates are found for all kernels together, then for each
+family by itself with the common ones as prior, so that a family of few samples stays near what others say and one of
+many goes its own way.
+
+The fit minimises relative errors, robustly: weighted non-negative least squares (Lawson and Hanson) on
+amount / seconds, reweighted (Huber) with the scale of the median absolute residual.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .amounts import amounts, family
+from .kernel import Kernel
+
+__all__ = ["Rates", "Timing", "fit_rates"]
+
+Floats = NDArray[np.float64]
+Rate = dict[str, float]
+
+_RIDGE = 0.02
+_FEWEST = 8
+_ROUNDS = 6
+_HUBER = 1.5
+_SMALLEST_SCALE = 0.02
+_SHORTEST = 2e-7
+"""No kernel is predicted shorter than this: a fifth of a microsecond is a function call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Kernels that took ``seconds`` together, and how much that counts for."""
+
+    kernels: tuple[Kernel, ...]
+    seconds: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Seconds for each amount: of a family's kernels where it was measured, else of all kernels."""
+
+    near_bytes: int
+    common: Mapping[str, float]
+    families: Mapping[str, Mapping[str, float]]
+
+    def seconds(self, kernel: Kernel) -> float:
+        """Return a kernel's time, which is at least 0.2 µs."""
+        rates = self.families.get(family(kernel), self.common)
+        found = sum(amount * rates.get(name, 0.0) for name, amount in amounts(kernel, self.near_bytes).items())
+        return max(found, _SHORTEST)
+
+    def know(self, kernel: Kernel) -> bool:
+        """Whether the main part of a kernel's work, beyond its launch and its traffic, was measured anywhere."""
+        if family(kernel) in self.families:
+            return True
+        names = [name for name in amounts(kernel, self.near_bytes) if not name.startswith(("bytes", "launch"))]
+        return any(name in self.common for name in names)
+
+
+def fit_rates(timings: Sequence[Timing], near_bytes: int) -> Rates:
+    """Return the rates that predict ``timings`` best."""
+    merged = _merged(timings)
+    common = _fit(merged, {}, near_bytes)
+    by_family: dict[str, list[Timing]] = defaultdict(list)
+    for timing in merged:
+        if len({family(kernel) for kernel in timing.kernels}) == 1:
+            by_family[family(timing.kernels[0])].append(timing)
+    families = {
+        name: {**common, **_fit(rows, common, near_bytes)}
+        for name, rows in sorted(by_family.items())
+        if len(rows) >= _FEWEST
+    }
+    return Rates(near_bytes, common, families)
+
+
+def _merged(timings: Sequence[Timing]) -> list[Timing]:
+    """One timing for each group of kernels: the median of its own, and the sum of their weights."""
+    same: dict[tuple[Kernel, ...], list[Timing]] = defaultdict(list)
+    for timing in timings:
+        same[timing.kernels].append(timing)
+    return [
+        Timing(kernels, median(row.seconds for row in rows), sum(row.weight for row in rows) ** 0.5)
+        for kernels, rows in same.items()
+    ]
+
+
+def _fit(timings: Sequence[Timing], prior: Mapping[str, float], near_bytes: int) -> Rate:
+    from scipy.optimize import nnls
+
+    table, names = _table(timings, near_bytes)
+    ridge = _RIDGE * np.sqrt(len(timings)) * np.minimum(np.sqrt((table**2).mean(axis=0)), 1.0)
+    drawn = ridge * np.array([prior.get(name, 0.0) / _UNIT for name in names])
+    weights = np.sqrt(np.array([timing.weight for timing in timings]))
+    base = weights.copy()
+    rates = np.zeros(len(names))
+    for _ in range(_ROUNDS):
+        weighted = table * weights[:, None]
+        normal = weighted.T @ weighted + np.diag(ridge**2 + 1e-12)
+        factor = np.linalg.cholesky(normal)
+        wanted = np.linalg.solve(factor, weighted.T @ weights + ridge * drawn)
+        rates, _ = nnls(factor.T, wanted, maxiter=80 * len(names))
+        weights = base * _robust(table @ rates)
+    return {name: float(rate) * _UNIT for name, rate in zip(names, rates, strict=True)}
+
+
+_UNIT = 1e-6
+"""Rates are fitted in microseconds for a thousand, near one, which keeps the equations well conditioned."""
+
+
+def _table(timings: Sequence[Timing], near_bytes: int) -> tuple[Floats, list[str]]:
+    """Amounts over measured time, timings × names: a row times the rates is predicted over measured."""
+    rows = []
+    for timing in timings:
+        total: Rate = {}
+        for kernel in timing.kernels:
+            for name, amount in amounts(kernel, near_bytes).items():
+                total[name] = total.get(name, 0.0) + amount
+        rows.append(total)
+    names = sorted({name for row in rows for name in row})
+    place = {name: index for index, name in enumerate(names)}
+    table = np.zeros((len(rows), len(names)))
+    for index, (row, timing) in enumerate(zip(rows, timings, strict=True)):
+        for name, amount in row.items():
+            table[index, place[name]] = amount * _UNIT / timing.seconds
+    return table, names
+
+
+def _robust(ratios: Floats) -> Floats:
+    """Weights by how far predicted over measured is from one: Huber's, and none too much for what is far too long."""
+    off = np.log(np.maximum(ratios, 1e-3))
+    scale = max(1.4826 * float(np.median(np.abs(off))), _SMALLEST_SCALE)
+    huber = 1 / np.sqrt(np.maximum(1.0, np.abs(off) / (_HUBER * scale)))
+    return np.asarray(huber / np.sqrt(np.maximum(ratios, 1.0)))

@@ -1,0 +1,72 @@
+"""This machine, ready to measure: a runner of the target's runtime, pinned to as many cores as the target has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...calibration.errors import CalibrationError
+from ...calibration.measure.environment import Environment, read_environment
+from ...calibration.measure.pinning import pinned
+from ...calibration.measure.reference import Reference, RuntimeReference
+from ...calibration.measure.runner import Runner
+from ...calibration.suite import Caches
+from ...targets import Target
+from ...targets.machine import read_machine
+from .settings import measured_runtime
+
+__all__ = ["Bench", "bench", "caches_of", "threads_of"]
+
+_ONE_THREAD = "1-thread"
+_GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What measuring needs: something that runs models, something that tells the machine's speed, and where it is."""
+
+    runner: Runner
+    reference: Reference
+    environment: Environment
+    threads: int
+
+
+def threads_of(target: Target) -> int:
+    """Return how many threads a target's kernels run on: one in the mode ``1-thread``, else one for each core."""
+    return 1 if target.mode == _ONE_THREAD or target.device.device_class == _GPU else read_machine().cores
+
+
+@contextmanager
+def bench(target: Target) -> Iterator[Bench]:
+    """Yield what measures a target; meanwhile this process stays on the target's cores.
+
+    Raises:
+        CalibrationError: the runtime is not installed or cannot be measured, or there are too few cores.
+    """
+    runtime, threads = measured_runtime(target), threads_of(target)
+    with pinned(threads) as cores:
+        runner = _runner(runtime, threads, "cuda" if target.device.device_class == _GPU else "cpu")
+        environment = read_environment(target.runtime.name, threads, cores)
+        yield Bench(runner, RuntimeReference(threads), environment, threads)
+
+
+def _runner(runtime: str, threads: int, device: str) -> Runner:
+    if runtime == "onnxruntime":
+        from ...calibration.measure.onnxruntime import OnnxRuntime
+
+        return OnnxRuntime(threads, device, {"*": 1})
+    try:
+        from ...calibration.measure.pytorch import PyTorch
+    except ImportError as error:
+        raise CalibrationError(f"pytorch is not there: {error}", help="pip install torch") from error
+    return PyTorch(threads, device, {"*": 1})
+
+
+def caches_of(target: Target) -> Caches:
+    """Return the caches that streams are sized by: all memories of the target but the last that hold data.
+
+    A device that tells none is taken for a common one.
+    """
+    sizes = sorted({int(level.size) for level in target.device.memories[:-1] if level.size and level.size >= 1024})
+    return Caches(tuple(sizes)) if sizes else Caches()
