@@ -43,9 +43,6 @@ _FEWEST_SAMPLES = 6
 _CLOCK_SECONDS = 4e-7
 """What a profiler's clock leaves uncertain of each kernel."""
 
-_INTERPOLATED = 0.3
-"""Share of the prior variance of f below which a kernel lies among what was measured."""
-
 _NEAR = 1.0
 _UNSEEN_STD = 0.5
 """Standard deviation of the logarithm where a family was not measured and rates of other families stand in."""
@@ -92,42 +89,41 @@ class RatesEstimator:
             known = [kernel for kernel in members if self.rates.know(kernel)]
             if not known:
                 continue
-            times, covariance, noise = self._family_times(name, known)
             each = np.array([counts[kernel] for kernel in known], dtype=float)
-            together = each * times
-            seconds += float(together.sum())
-            variance += float(together @ covariance @ together + (each * times**2).sum() * noise)
+            times = np.array([self.rates.seconds(kernel) for kernel in known])
+            residual = self.residuals.get(name)
+            if residual is None:
+                seconds += float(each @ times)
+                variance += (_UNSEEN_STD * float(each @ times)) ** 2
+                continue
+            mean, through_shape = residual.combined([features(kernel) for kernel in known], each * times)
+            times = times * np.exp(mean)
+            seconds += float(each @ times)
+            variance += through_shape + float(each @ times**2) * residual.noise_variance
         return seconds, variance
 
-    def _family_times(self, name: str, kernels: Sequence[Kernel]) -> tuple[Floats, Floats, float]:
-        """Times, covariance of their logarithms through f, and the variance of each about f."""
+    def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
         times = np.array([self.rates.seconds(kernel) for kernel in kernels])
         residual = self.residuals.get(name)
         if residual is None:
-            return times, np.full((len(kernels), len(kernels)), _UNSEEN_STD**2), 0.0
-        mean, covariance = residual.predict([features(kernel) for kernel in kernels])
-        return times * np.exp(mean), covariance, residual.noise_variance
-
-    def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
-        times, covariance, noise = self._family_times(name, kernels)
-        stds = np.sqrt(np.maximum(np.diag(covariance), 0.0) + noise)
-        residual = self.residuals.get(name)
-        if residual is None:
             return [self._without_residual(kernel, time) for kernel, time in zip(kernels, times, strict=True)]
-        distances, nearest, near = residual.nearest([features(kernel) for kernel in kernels], _NEAR)
-        explained = np.diag(covariance) / residual.prior_variance
+        shapes = [features(kernel) for kernel in kernels]
+        mean, through_shape = residual.predict(shapes)
+        times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance)
+        distances, nearest, near = residual.nearest(shapes, _NEAR)
+        inside = residual.inside(shapes)
         return [
             Prediction(
                 float(time),
                 float(std),
-                self._quality(kernel, float(distance), float(share)),
+                self._quality(kernel, float(distance), bool(within)),
                 kernel.operation_type,
                 self._entry(name, int(index)),
                 int(count),
                 self._factor(kernel, float(time)),
             )
-            for kernel, time, std, distance, index, count, share in zip(
-                kernels, times, stds, distances, nearest, near, explained, strict=True
+            for kernel, time, std, distance, index, count, within in zip(
+                kernels, times, stds, distances, nearest, near, inside, strict=True
             )
         ]
 
@@ -137,13 +133,13 @@ class RatesEstimator:
             float(time), _UNSEEN_STD, quality, kernel.operation_type, factor=self._factor(kernel, float(time))
         )
 
-    def _quality(self, kernel: Kernel, distance: float, share: float) -> Quality:
+    def _quality(self, kernel: Kernel, distance: float, within: bool) -> Quality:
         rates = self.rates.families.get(family(kernel), self.rates.common)
         if any(name not in rates for name in amounts(kernel, self.rates.near_bytes)):
             return Quality.OP_APPROXIMATED
         if distance < 1e-6:
             return Quality.EXACT
-        return Quality.SIZE_INTERPOLATED if share < _INTERPOLATED else Quality.SIZE_EXTRAPOLATED
+        return Quality.SIZE_INTERPOLATED if within else Quality.SIZE_EXTRAPOLATED
 
     def _entry(self, name: str, index: int) -> str:
         entries = self.entries.get(name, ())

@@ -29,6 +29,9 @@ _STEPS = 15
 _FAMILY_STD = 0.3
 _OUTLIER = 3.0
 _JITTER = 1e-6
+_MARGIN = 0.25
+"""How far beyond the range of what was measured still counts as within, in powers of two."""
+
 _LIMIT = 1.5
 """No residual is believed beyond a factor of exp(1.5) = 4.5."""
 
@@ -80,16 +83,27 @@ class Residual:
         return float(np.exp(2 * self.given.hyperparameters[0]) + np.exp(2 * self.given.hyperparameters[3]))
 
     def predict(self, features: Sequence[Features]) -> tuple[Floats, Floats]:
-        """Return the expected f of each kernel, and the covariance matrix of all of them."""
+        """Return the expected f of each kernel, and its variance."""
+        mean, explained, _, _ = self._explained(features)
+        whole = self.prior_variance + _FAMILY_STD**2
+        return mean, np.maximum(whole - (explained**2).sum(axis=0), 0.0)
+
+    def combined(self, features: Sequence[Features], weights: Floats) -> tuple[Floats, float]:
+        """Return the expected f of each kernel, and the variance of the weighted sum of all of them."""
+        mean, explained, vectors, categories = self._explained(features)
+        prior = self._covariance(vectors, categories, vectors, categories)
+        weights = weights * np.exp(mean)
+        return mean, max(0.0, float(weights @ prior @ weights - ((explained @ weights) ** 2).sum()))
+
+    def _explained(self, features: Sequence[Features]) -> tuple[Floats, Floats, Floats, Integers]:
         from scipy.linalg import solve_triangular
 
         vectors = np.array([one.vector for one in features])
         categories = self._indices([one.category for one in features])
         cross = self._covariance(vectors, categories, self.given.vectors, self._categories)
         mean = np.clip(cross @ self._solved + self._level, -_LIMIT, _LIMIT)
-        explained = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        covariance = self._covariance(vectors, categories, vectors, categories) - explained.T @ explained
-        return mean, np.asarray(covariance)
+        explained: Floats = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
+        return mean, explained, vectors, categories
 
     def nearest(self, features: Sequence[Features], within: float) -> tuple[Floats, Integers, Integers]:
         """Return each kernel's distance to the sample nearest to it, in lengths, which that is, and how many are near.
@@ -104,6 +118,12 @@ class Residual:
         index = squared.argmin(axis=1)
         closest = np.sqrt(squared[np.arange(len(index)), index])
         return closest, np.asarray(index, dtype=np.int64), np.asarray((squared < within**2).sum(axis=1))
+
+    def inside(self, features: Sequence[Features]) -> NDArray[np.bool_]:
+        """Whether each kernel lies within the range of what was measured, in every one of its coordinates."""
+        vectors = np.array([one.vector for one in features])
+        low, high = self.given.vectors.min(axis=0) - _MARGIN, self.given.vectors.max(axis=0) + _MARGIN
+        return np.asarray(((vectors >= low) & (vectors <= high)).all(axis=1))
 
     def left_out(self) -> tuple[Floats, Floats]:
         """Return each sample's residual given all others, and its standard deviation (section 5.4.2)."""

@@ -10,10 +10,13 @@ from math import exp
 from .errors import CalibrationError
 from .prediction import NORMAL_95, Estimator, Quality
 from .sample import Sample
+from .timings import timings_of
 from .validation import Compared
 
-__all__ = ["LEAST_SECONDS", "METHODS", "Fitter", "Trial", "compare_kernels", "compare_network", "networks", "splits",
-           "tried"]  # fmt: skip
+__all__ = [
+    "LEAST_SECONDS", "METHODS", "Fitter", "Trial", "compare_kernels", "compare_network", "kernel_times", "networks",
+    "splits", "tried",
+]  # fmt: skip
 
 METHODS = ("held-out", "leave-one-model-out")
 LEAST_SECONDS = 20e-6
@@ -110,20 +113,34 @@ def compare_network(name: str, times: Sequence[Sample], estimator: Estimator, sp
     return Compared(name, total.seconds, total.low, total.high, measured, name, split=split)
 
 
-def compare_kernels(samples: Iterable[Sample], estimator: Estimator, split: int = 0) -> list[Compared]:
+def compare_kernels(samples: Sequence[Sample], estimator: Estimator, split: int = 0) -> list[Compared]:
     """Return the kernels, of those measured alone and for 20 µs at least, that can be predicted."""
-    alone = [sample for sample in samples
-             if len(sample.kernels) == 1 and sample.model and sample.seconds.median >= LEAST_SECONDS]  # fmt: skip
-    predictions = estimator.predict([sample.kernels[0] for sample in alone])
+    times = kernel_times(samples)
+    predictions = estimator.predict([sample.kernels[0] for sample, _ in times])
     found = []
-    for sample, prediction in zip(alone, predictions, strict=True):
+    for (sample, seconds), prediction in zip(times, predictions, strict=True):
         if prediction.quality is Quality.MISSING:
             continue
         reach = exp(NORMAL_95 * prediction.std)
         (kernel,) = sample.kernels
         found.append(Compared(
             sample.nodes[0] if sample.nodes else kernel.pattern, prediction.seconds, prediction.seconds / reach,
-            prediction.seconds * reach, sample.seconds.median, sample.model, kernel.operation_type, kernel.pattern,
-            split,
+            prediction.seconds * reach, seconds, sample.model, kernel.operation_type, kernel.pattern, split,
         ))  # fmt: skip
+    return found
+
+
+def kernel_times(samples: Sequence[Sample]) -> list[tuple[Sample, float]]:
+    """Return the networks' samples of single kernels of 20 µs and more, with their times as evidence takes them.
+
+    Those are without what a profiler adds to each kernel, in tune with the time of the whole.
+    """
+    found = []
+    for model in dict.fromkeys(sample.model for sample in samples if sample.model):
+        rows = [sample for sample in samples if sample.model == model and sample.source != "network"]
+        wholes = [sample for sample in samples if sample.model == model and sample.source == "network"]
+        timings = timings_of([*rows, *wholes]) if rows else []
+        for sample, timing in zip(rows, timings[: len(rows)], strict=True):
+            if len(sample.kernels) == 1 and timing.seconds >= LEAST_SECONDS:
+                found.append((sample, timing.seconds))
     return found

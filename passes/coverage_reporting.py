@@ -205,7 +205,7 @@ def _ground(row: _Row) -> str:
     if made is None or made.quality is Quality.MISSING:
         return "nothing measured"
     if made.quality is Quality.OP_APPROXIMATED:
-        return f"stands on {made.curve}"
+        return f"stands on {'other operations' if made.curve == row.kernel.operation_type else made.curve}"
     return {
         Quality.EXACT: "measured", Quality.SIZE_INTERPOLATED: "interpolated in size",
         Quality.SIZE_EXTRAPOLATED: "extrapolated in size",

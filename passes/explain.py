@@ -128,12 +128,13 @@ def _share(
 
 def _efficiency_steps(made: Estimate, evidence: EvidenceSource | None) -> Iterator[Step]:
     """The efficiency that measurements give the kernel, how sure it is, and what it stands on."""
+    own = {match.operation_type for match in made.measured.matches} if made.measured else set()
     measured, efficiency, std = made.measured, made.efficiency, made.efficiency_std
     if measured is None:
         return
     words = [measured.quality.value]
     if measured.quality is Quality.OP_APPROXIMATED:
-        words = [f"{measured.curve} in its stead"]
+        words = [measured.quality.value if measured.curve in own else f"{measured.curve} in its stead"]
     if measured.neighbours:
         words.append(f"{measured.neighbours} {'sample' if measured.neighbours == 1 else 'samples'} near")
     if measured.entry:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -241,6 +242,19 @@ def test_no_line_is_wider_than_asked(width: int, report: Report) -> None:
     lines = text_of("coverage", report, View(width=width)).splitlines()
     commands = [line for line in lines if "graphs-calibrate" in line or "--target" in line]
     assert max(len(line) for line in lines if line not in commands) <= width
+
+
+@pytest.mark.parametrize("model", ["bert_base", "lstm_lm", "shufflenet_v2_x1_0"])
+def test_every_kernel_is_in_the_account(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, rule, match)
+    report = graphs.run(PIPELINE, graphs.load(MODELS / f"{model}.onnx"), target=TARGET)
+    made = coverage_report(report)
+    assert [kernel.flops for kernel in made.kernels] == [kernel.flops for kernel in report.kernels]
+    text = text_of("coverage", report, View(wide=True, order="graph"))
+    assert "more kernel" not in text
+    assert {kernel.pattern for kernel in made.kernels} == set(
+        re.findall(r"(?m)^  (\w+) .* (?:CALIBR|APPROX|MISSING)", text)
+    )
 
 
 def test_nothing_measured_at_all_asks_for_everything(squeezenet: Graph) -> None:

@@ -54,10 +54,11 @@ def kernel(index: int, name: str, pattern: str, seconds: float | None, **fields:
 
 
 def some_kernels() -> tuple[KernelReport, ...]:
-    pool = {"kind": "window", "macs": 0, "flops": 1_806_336, "bytes": 4_014_080, "output": (1, 64, 56, 56)}
+    pool = {"kind": "window", "macs": 0, "flops": 1_806_336, "bytes": 4_014_080, "output": (1, 64, 56, 56),
+            "confidence": "INTERPOLATED", "quality": Quality.SIZE_EXTRAPOLATED}  # fmt: skip
     return (
         kernel(0, "conv1", "Conv_Relu", 120e-6, output=(1, 64, 112, 112)),
-        kernel(1, "", "MaxPool", 90e-6, bound="L2", confidence="INTERPOLATED", quality=Quality.SIZE_EXTRAPOLATED, **pool),
+        kernel(1, "", "MaxPool", 90e-6, bound="L2", **pool),
         *(kernel(2 + i, f"layer4.{i}.conv2", "Conv_Relu", 71e-6) for i in range(3)),
         *(kernel(5 + i, f"layer3.{i}.conv2", "Conv_Relu", 60e-6, output=(1, 256, 14, 14)) for i in range(6)),
         kernel(20, "fc", "Gemm", 2e-6, output=(1, 1000)),

@@ -1,4 +1,4 @@
-"""What `graphs-calibrate measure` measures: valid models that run, that we understand, the same each time, and enough."""
+"""What is measured: valid models that run and that we understand, the same each time, and enough of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
+from itertools import islice
 
 import numpy as np
 import onnx
@@ -29,17 +31,23 @@ from graphs.targets import load_target
 
 SMALL = Caches((16 << 10, 64 << 10))
 
-QUICK = suite("onnxruntime", quick=True)
-
-OPERATORS = """
-    Conv ConvTranspose MatMul Gemm Softmax LayerNormalization InstanceNormalization BatchNormalization Relu Sigmoid
-    HardSwish HardSigmoid Gelu Erf Tanh Clip PRelu LeakyRelu MaxPool AveragePool GlobalAveragePool ReduceMean ReduceMax
-    Transpose Concat Slice Split Pad DepthToSpace Expand Reshape Gather Resize Add Mul Div Sub Pow Sqrt Where ArgMax LSTM
-    GRU CumSum TopK Reciprocal Neg IsNaN Squeeze Unsqueeze
-""".split()
+OPERATORS = {
+    "Conv", "ConvTranspose", "MatMul", "Gemm", "Softmax", "LayerNormalization", "InstanceNormalization",
+    "BatchNormalization", "Relu", "Sigmoid", "HardSwish", "HardSigmoid", "Gelu", "Erf", "Tanh", "Clip", "PRelu",
+    "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceMax", "Transpose", "Concat",
+    "Slice", "Split", "Pad", "DepthToSpace", "Expand", "Reshape", "Gather", "Resize", "Add", "Mul", "Div", "Sub",
+    "Pow", "Sqrt", "Where", "ArgMax", "LSTM", "GRU", "CumSum", "TopK", "Reciprocal", "Neg", "IsNaN", "Squeeze",
+    "Unsqueeze",
+}  # fmt: skip
 """What real networks are made of."""
 
 
+@cache
+def quick() -> list[Benchmark]:
+    return suite("onnxruntime", quick=True)
+
+
+@cache
 def small(family: str) -> Benchmark:
     return network(family, 0, "fp32", 1e-4, 6e-4)
 
@@ -90,20 +98,23 @@ def test_streams_and_routines_run_in_every_precision(precision: str) -> None:
     routines = list(blas("onnxruntime", precision, SMALL))
     assert {one.covers[0] for one in routines} == set(ROUTINES)
     for one in [*vectors[-len(STREAMS) :], *routines[-len(ROUTINES) - 8 :]]:
-        if one.flops < 5e8:
+        if one.flops < 1e8:
             holds(one)
 
 
 def test_every_precision_has_what_the_runtimes_have_kernels_for() -> None:
     for precision in PRECISIONS:
-        found = {one.covers[0] for one in suite("pytorch", [precision], caches=SMALL, seconds=40)}
-        assert found >= {*ROUTINES, *(f"stream_{kind}" for kind in STREAMS)}, precision
-    assert {one.name.split("-")[1] for one in suite("onnxruntime", ["bf16"])} == {"copy"}
+        found = {one.covers[0] for make in (blas, streams) for one in make("pytorch", precision, SMALL)}
+        assert found == {*ROUTINES, *(f"stream_{kind}" for kind in STREAMS)}, precision
+    assert {one.covers for one in suite("onnxruntime", ["bf16"])} == {("stream_copy",)}
+    groups = Counter(one.group for one in suite("pytorch", PRECISIONS, caches=SMALL, seconds=8))
+    assert set(groups) == set(GROUPS)
 
 
-def test_half_precision_of_brains_is_valid() -> None:
-    for one in suite("pytorch", ["bf16"], caches=SMALL, seconds=4):
+def test_bf16_is_written_in_an_opset_that_has_it() -> None:
+    for one in islice(operators("pytorch", "bf16"), len(GRIDS)):
         onnx.checker.check_model(one.build(), full_check=True)
+    onnx.checker.check_model(network("basic", 0, "bf16", 1e-4, 6e-4).build(), full_check=True)
 
 
 def test_streams_reach_from_each_cache_to_memory() -> None:
@@ -126,33 +137,33 @@ def test_a_copy_really_copies(tmp_path) -> None:
 
 def test_the_first_networks_cover_all_operators() -> None:
     early, seconds = set(), 0.0
-    for one in QUICK:
+    for one in quick():
         early.update(one.tags)
         seconds += one.seconds
         if seconds > 30:
             break
-    assert not set(OPERATORS) - early
+    assert not OPERATORS - early
 
 
 def test_any_beginning_is_balanced() -> None:
     for share in (0.1, 0.3, 1.0):
-        beginning = QUICK[: int(len(QUICK) * share)]
+        beginning = quick()[: int(len(quick()) * share)]
         seconds = {group: sum(one.seconds for one in beginning if one.group == group) for group in GROUPS}
         assert all(seconds.values()), (share, seconds)
         assert 0.45 < seconds["networks"] / sum(seconds.values()) < 0.85, (share, seconds)
 
 
 def test_time_asked_for_is_time_planned() -> None:
-    assert 60 < sum(one.seconds for one in QUICK) < 120
+    assert 60 < sum(one.seconds for one in quick()) < 120
     assert 15 < sum(one.seconds for one in suite("onnxruntime", ["fp32", "int8"], seconds=25)) < 40
-    assert len({one.name for one in QUICK}) == len(QUICK)
+    assert len({one.name for one in quick()}) == len(quick())
 
 
 def test_networks_have_the_size_that_was_wanted() -> None:
-    seconds = sorted(one.run_seconds for one in QUICK if one.group == "networks")
+    seconds = sorted(one.run_seconds for one in quick() if one.group == "networks")
     assert seconds[len(seconds) // 20] > 0.5e-3
     assert seconds[-len(seconds) // 20] < 30e-3
-    assert sum(one.weight_bytes > 150e6 for one in QUICK if one.group == "networks") == 0
+    assert sum(one.weight_bytes > 150e6 for one in quick() if one.group == "networks") == 0
 
 
 def digest() -> str:
@@ -162,10 +173,10 @@ def digest() -> str:
 
 
 def test_models_are_the_same_in_every_process() -> None:
-    assert [one.name for one in suite("onnxruntime", seconds=5)] == [one.name for one in QUICK[:1]] + [
-        one.name for one in suite("onnxruntime", seconds=5)[1:]
-    ]
     code = "import sys; sys.path[:0] = sys.argv[1:]; import test_suite; print(test_suite.digest())"
+    assert [one.name for one in suite("onnxruntime", seconds=2)] == [
+        one.name for one in suite("onnxruntime", seconds=2)
+    ]
     done = subprocess.run([sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest()
 
@@ -179,7 +190,7 @@ def test_weights_are_fit_to_run() -> None:
         smallest = np.abs(values[values != 0]).min()
         assert smallest > 1e-6, tensor.name
         if values.ndim == 1:
-            assert 0.3 < values.min() and values.max() < 0.7
+            assert values.min() > 0.3 and values.max() < 0.7
         elif values.ndim == 4:
             assert 1.0 < values.std() * np.sqrt(np.prod(values.shape[1:])) < 1.8
 
@@ -188,9 +199,8 @@ def test_weights_are_fit_to_run() -> None:
 def test_counts_agree_with_our_own(family: str) -> None:
     one = small(family)
     assert one.flops == pytest.approx(sum(work.flops for work in works(one)), rel=0.25)
-    assert one.weight_bytes == sum(
-        len(tensor.raw_data) for tensor in one.build().graph.initializer if tensor.data_type == 1
-    )
+    inside = sum(len(tensor.raw_data) for tensor in one.build().graph.initializer if tensor.data_type == 1)
+    assert one.weight_bytes == pytest.approx(inside, rel=1e-3)
 
 
 def test_refusals() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 from ...ir.errors import GraphsError
@@ -32,6 +32,7 @@ MODELS = "models"
 _LEAST_SHARE = 0.5
 _ALLOWANCE, _LEAST_ALLOWED, _MOST_ALLOWED = 3.0, 0.5, 20.0
 _TRIES, _WAIT = 3, 5
+_PATIENCE, _DOZE = 0.15, 0.1
 _LEARNING = 0.3
 _FACTORS = (0.05, 20.0)
 
@@ -143,6 +144,7 @@ class Campaign:
     _problems: dict[str, str] = field(default_factory=dict, init=False)
     _resting: dict[str, int] = field(default_factory=dict, init=False)
     _measured: int = field(default=0, init=False)
+    _waited: float = field(default=0.0, init=False)
 
     def run(self, benchmarks: Sequence[Measurable]) -> Summary:
         """Measure until everything is, or the budget is gone, or the user interrupts; what is in the file is left out.
@@ -198,6 +200,7 @@ class Campaign:
         """Measure a benchmark and write what came of it; an unsteady one is left waiting, to be tried again later."""
         began, setting = self.clock(), self._setting(benchmark)
         allowed = min(max(_ALLOWANCE * self.cost(benchmark), _LEAST_ALLOWED), _MOST_ALLOWED, max(left, _LEAST_ALLOWED))
+        self._wait_for_calm(monitor)
         monitor.begin()
         self._resting.pop(benchmark.name, None)
         last, problem = None, ""
@@ -210,8 +213,9 @@ class Campaign:
                 self._resting[benchmark.name] = _WAIT
         except (GraphsError, MemoryError, OSError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
+        rebased = monitor.faster()
         with self._guard():
-            self.writer.reference(monitor.last)
+            self.writer.reference(rebased or monitor.last, baseline=rebased is not None)
             if problem:
                 self._problems[benchmark.name] = problem
                 self.writer.refuse(benchmark.name, problem, setting)
@@ -221,6 +225,13 @@ class Campaign:
                 self._measured += 1
                 self._learn(benchmark, self.clock() - began)
         return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
+
+    def _wait_for_calm(self, monitor: Monitor) -> None:
+        """Let a slow spell of the machine pass, for a share of the budget in all: what it spoils has to be done again."""
+        began = self.clock()
+        while not monitor.calm() and self._waited + self.clock() - began < _PATIENCE * self.budget:
+            sleep(_DOZE)
+        self._waited += self.clock() - began
 
     def _samples(self, benchmark: Measurable, monitor: Monitor, allowed: float) -> tuple[list[Sample], Statistics]:
         model, whole = benchmark.build(), self.whole(benchmark)

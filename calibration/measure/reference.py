@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_DRIFT", "LARGEST_MOVE", "LARGEST_SPLIT", "LEAST_PRESENCE", "Drift", "Monitor", "Reading",
-"Reference", "RuntimeReference", "baseline_of",
-           "drift"]  # fmt: skip
+__all__ = ["LARGEST_DRIFT", "LARGEST_MOVE", "LARGEST_SPLIT", "LEAST_PRESENCE", "NO_DENORMALS", "Drift", "Monitor", "Reading",
+"Reference", "RuntimeReference", "baseline_of", "drift",
+           "slowness"]  # fmt: skip
 
 LARGEST_MOVE = 0.06
 """The most by which the reference may differ before and after a block of runs, and from its recent level, for the block
@@ -35,7 +35,13 @@ LEAST_PRESENCE = 0.97
 """The least share of a block that the measuring thread must have had its processor for, for the block to count."""
 
 _RECENT = 11
-_BASELINE_READINGS = 9
+_BASELINE_SECONDS, _FEWEST_READINGS = 3.0, 9
+_QUICK_SHARE = 0.1
+"""The baseline is what a tenth of the readings reach: a shared machine may be disturbed most of the time."""
+NO_DENORMALS = "session.set_denormal_as_zero"
+"""Inputs, and mostly weights, are made up: what decays to denormal numbers says nothing of the real model's values, and
+would make a matrix product up to a hundred times slower. The first session of a process decides for all of them."""
+
 _SIDE = 256
 _STREAM_BYTES = 8 << 20
 _GEMM_RUNS, _STREAM_RUNS = 12, 5
@@ -97,18 +103,18 @@ class RuntimeReference:
 
 
 def baseline_of(readings: Sequence[Reading]) -> Reading:
-    """Return the speed that a campaign's times refer to: the medians of several readings.
+    """Return the speed that a campaign's times refer to: what a tenth of several readings reach.
 
     Raises:
         CalibrationError: there is no reading, or one is no time.
     """
     if not readings:
         raise CalibrationError("no reading of the reference kernel to take a baseline from")
-    middle = len(readings) // 2
+    place = int(_QUICK_SHARE * len(readings))
     found = Reading(
         readings[-1].at,
-        sorted(reading.gemm for reading in readings)[middle],
-        sorted(reading.stream for reading in readings)[middle],
+        sorted(reading.gemm for reading in readings)[place],
+        sorted(reading.stream for reading in readings)[place],
     )
     if not all(math.isfinite(seconds) and seconds > 0 for seconds in (found.gemm, found.stream)):
         raise CalibrationError(
@@ -135,6 +141,11 @@ def drift(baseline: Reading, during: Sequence[Reading]) -> Drift:
     if not 1 / (1 + LARGEST_DRIFT) <= factor <= 1 + LARGEST_DRIFT:
         return Drift(factor, f"the machine was off its baseline by {factor - 1:+.1%} (at most {LARGEST_DRIFT:.0%})")
     return Drift(factor)
+
+
+def slowness(baseline: Reading, reading: Reading) -> float:
+    """Return how much slower a reading is than the baseline: the geometric mean of both kernels'."""
+    return math.sqrt(reading.gemm / baseline.gemm * reading.stream / baseline.stream)
 
 
 class Monitor:
@@ -165,8 +176,11 @@ class Monitor:
 
     @staticmethod
     def starting(reference: Reference, baseline: Reading | None = None, presence: bool = True) -> Monitor:
-        """Return a monitor after a few readings; they are the baseline where none is given."""
-        readings = [reference.read() for _ in range(_BASELINE_READINGS)]
+        """Return a monitor after a few readings; where no baseline is given, some seconds of them are it."""
+        readings = [reference.read() for _ in range(_FEWEST_READINGS)]
+        until = perf_counter() + (_BASELINE_SECONDS if baseline is None else 0.0)
+        while perf_counter() < until:
+            readings.append(reference.read())
         return Monitor(reference, baseline or baseline_of(readings), readings, presence)
 
     def begin(self) -> None:
@@ -190,6 +204,24 @@ class Monitor:
         self._last = reading
         self._since = (self._clocks[0](), self._clocks[1]())
         return counts
+
+    def calm(self) -> bool:
+        """Read the reference; return whether times measured at this speed could be used."""
+        reading = self._reference.read()
+        self._recent.append(reading)
+        return not drift(self.baseline, [reading]).refusal
+
+    def faster(self) -> Reading | None:
+        """Return the machine's present speed if that is above the baseline's for good: the new baseline."""
+        if len(self._recent) < _RECENT:
+            return None
+        level = Reading(
+            self.last.at, _median([one.gemm for one in self._recent]), _median([one.stream for one in self._recent])
+        )
+        if slowness(self.baseline, level) * (1 + LARGEST_MOVE) < 1:
+            self.baseline = level
+            return level
+        return None
 
     @property
     def last(self) -> Reading:
@@ -227,6 +259,7 @@ def _gemm_session(matrix: NDArray[np.float32], threads: int) -> _Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.add_session_config_entry(NO_DENORMALS, "1")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session: _Session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

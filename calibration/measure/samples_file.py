@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
 from .environment import Environment
-from .reference import Reading
+from .reference import LARGEST_DRIFT, Reading, slowness
 
 __all__ = ["FORMAT", "VERSION", "Refused", "SampleRow", "SamplesFile", "Torn", "header_line", "line", "parse_samples",
            "read_samples", "sample_line"]  # fmt: skip
@@ -166,8 +166,21 @@ class _Reader:
         reading = Reading(entry["at"].share, entry["gemm"].positive, entry["stream"].positive)
         self.references.append(reading)
         if "baseline" in row and row["baseline"].flag:
-            self.baseline = reading
+            self._rebase(reading)
         return True
+
+    def _rebase(self, reading: Reading) -> None:
+        """Take a new baseline: what was measured before refers to the old one, and is brought to the new.
+
+        What was measured while the machine was too slow for that is to be measured again.
+        """
+        factor = slowness(reading, self.baseline) if self.baseline is not None else 1.0
+        self.baseline = reading
+        if factor > 1 + LARGEST_DRIFT:
+            self.refused += [Refused(name, setting, _SLOW) for name, setting in sorted(self.done, key=str)]
+            self.rows, self.done = [], set()
+        elif factor != 1.0:
+            self.rows = [replace(row, sample=_at_speed(row.sample, factor)) for row in self.rows]
 
     def content(self) -> SamplesFile:
         """Everything read so far."""
@@ -188,6 +201,22 @@ def _entry(text: bytes, file: str, number: int) -> Entry:
         return parse_json(text.decode("utf-8"), where)
     except UnicodeDecodeError as error:
         raise CalibrationError(f"{where}: not text (byte {error.start} of the line is no UTF-8)", help=_HELP) from error
+
+
+_SLOW = "the machine turned out to have been far below its speed"
+
+
+def _at_speed(sample: Sample, factor: float) -> Sample:
+    """A sample on a machine that is faster by a factor."""
+    seconds = sample.seconds
+    faster = replace(
+        seconds,
+        **{name: getattr(seconds, name) / factor for name in _TIMES},
+    )
+    return replace(sample, seconds=faster, drift=sample.drift * factor)
+
+
+_TIMES = ("median", "mean", "std", "minimum", "maximum", "ci_low", "ci_high")
 
 
 def _is_json(text: bytes) -> bool:

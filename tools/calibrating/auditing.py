@@ -49,9 +49,7 @@ def _listing(stored: Sequence[Stored], console: Console) -> str:
     profiles = [one.profile for one in stored]
     return table(
         [
-            cell_column(
-                "evidence for", [f"{spec_of(one.setting)} {one.setting.precision}" for one in stored], 0, False, 24
-            ),
+            cell_column("evidence for", [_words(one.setting) for one in stored], right=False),
             cell_column("layer", [one.layer for one in stored], 1, right=False),
             cell_column("schema", [_of(profile, lambda one: one.schema_version) for profile in profiles], 4),
             cell_column("date", [_of(profile, lambda one: one.calibration_date[:10]) for profile in profiles], 2),

@@ -20,12 +20,15 @@ from ...calibration.trials import Fitter
 from ...targets import Target
 
 if TYPE_CHECKING:
-    from ...calibration.measure.environment import Environment
+    from ...calibration.measure.samples_file import SamplesFile
 
-__all__ = ["environment_of", "fitter", "now", "profile_of"]
+__all__ = ["BASELINE", "Scalar", "environment_of", "fitter", "now", "profile_of"]
 
 _DEVICE_TYPES = {"cpu": "cpu", "gpu": "gpu", "mcu": "cpu", "npu": "kpu"}
 """Classes of devices as the published schema calls them."""
+
+BASELINE = ("reference_gemm_seconds", "reference_stream_seconds")
+"""Keys of the environment that say how fast the machine was: the times of the reference kernels."""
 
 Scalar = str | int | float | bool | None
 
@@ -35,12 +38,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def environment_of(environment: Environment) -> dict[str, Scalar]:
-    """Return what samples were measured in as evidence keeps it: lists as texts."""
+def environment_of(file: SamplesFile) -> dict[str, Scalar]:
+    """Return what samples were measured in as evidence keeps it: lists as texts, and the machine's speed."""
     found: dict[str, Scalar] = {}
-    for field in dataclasses.fields(environment):
-        value = getattr(environment, field.name)
+    for field in dataclasses.fields(file.environment):
+        value = getattr(file.environment, field.name)
         found[field.name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+    if file.baseline is not None:
+        found.update(zip(BASELINE, (file.baseline.gemm, file.baseline.stream), strict=True))
     return found
 
 

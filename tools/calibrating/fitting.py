@@ -74,7 +74,7 @@ def _fit(
 ) -> None:
     kept = [sample for sample in rows if sample.model not in holdout]
     notes = f"Held out: {', '.join(sorted(holdout))}." if holdout else ""
-    environment = environment_of(files[-1].environment)
+    environment = environment_of(files[-1])
     profile = profile_of(kept, setting, target_of_setting(setting), environment, notes=notes)
     if output is None:
         path = install(profile)

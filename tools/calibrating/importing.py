@@ -92,9 +92,11 @@ def _together(setting: Setting, parts: Sequence[_Imported], installing: bool, ta
         )
     rows = list(dict.fromkeys([*(sample for profile in profiles for sample in profile.samples), *samples]))
     environment: dict[str, Scalar] = {key: value for profile in profiles for key, value in profile.environment.items()}
-    sources = tuple(dict.fromkeys(source for part in (*profiles, *parts) for source in part.sources))
-    return profile_of(rows, setting, target or target_named(spec_of(setting)), environment, sources,
-                      " ".join(dict.fromkeys(profile.notes for profile in profiles if profile.notes)))  # fmt: skip
+    sources = [source for profile in profiles for source in profile.sources]
+    sources += [source for part in parts for source in part.sources]
+    notes = " ".join(dict.fromkeys(profile.notes for profile in profiles if profile.notes))
+    owner = target or target_named(spec_of(setting))
+    return profile_of(rows, setting, owner, environment, tuple(dict.fromkeys(sources)), notes)
 
 
 def _own(setting: Setting) -> Profile | None:

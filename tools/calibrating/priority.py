@@ -88,7 +88,8 @@ def _families(wanted: Sequence[Wanted]) -> Mapping[_Place, tuple[list[int], Arra
     places: dict[_Place, list[int]] = {}
     for place, one in enumerate(wanted):
         places.setdefault(_place(one.kernel), []).append(place)
-    return {key: (rows, np.array([features(wanted[row].kernel).vector for row in rows])) for key, rows in places.items()}
+    vectors = [features(one.kernel).vector for one in wanted]
+    return {key: (rows, np.array([vectors[row] for row in rows])) for key, rows in places.items()}
 
 
 def _place(kernel: Kernel) -> _Place:

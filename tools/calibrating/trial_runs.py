@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from ...calibration.errors import CalibrationError
 from ...calibration.kernel import Kernel
 from ...calibration.measure.executed import Executed
 from ...calibration.measure.profile import join
-from ...calibration.measure.reference import Reading, Reference, baseline_of, drift
-from ...calibration.measure.runner import Runner
+from ...calibration.measure.reference import Monitor, Reading, baseline_of
+from ...calibration.measure.runner import UnsteadyError
 from ...calibration.sample import Sample
-from ...calibration.trials import LEAST_SECONDS, Trial
+from ...calibration.trials import Trial, kernel_times
 from ...calibration.validation import Compared
 from ...frontends import load
 from ...ir import Graph
@@ -22,15 +22,17 @@ from ...passes.calibrate import described, kernel_of
 from ...passes.cost import Cost
 from ...passes.report import Report
 from ...targets import Target
+from .evidence import BASELINE, Scalar
+from .machine import Bench
 
-__all__ = ["Measured", "Predicted", "compared", "measure", "predict"]
+__all__ = ["Measured", "Predicted", "compared", "measure", "monitor_of", "predict"]
 
 _PIPELINE = "fuse,lower,cost"
 _LEAST_ALLOWED = 1.0
 _PROFILED_TOO = 2.5
 """A run's time is spent this often: once plain, once with the profiler, and what is between."""
 _ATTEMPTS = 4
-_BASELINE_READINGS = 5
+_BASELINE_READINGS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +72,21 @@ def predict(path: Path, target: Target, precision: str | None) -> Predicted:
     return Predicted(path, report)
 
 
-class Machine:
-    """The machine's speed: a baseline, and how far it is from that while something is measured."""
+def monitor_of(ready: Bench, evidence: Mapping[str, Scalar]) -> Monitor:
+    """Return what watches the machine's speed, against that of the time when the evidence was measured, if it says.
 
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
-        self._during: list[Reading] = []
-        self.baseline = baseline_of([reference.read() for _ in range(_BASELINE_READINGS)])
-
-    def read(self) -> None:
-        """Take a reading."""
-        self._during.append(self._reference.read())
-
-    def start(self) -> None:
-        """Begin with a fresh reading."""
-        self._during = []
-        self.read()
-
-    def factor(self) -> tuple[float, str]:
-        """Return how much slower than at the baseline it was since :meth:`start`, and why that cannot be used."""
-        self.read()
-        found = drift(self.baseline, self._during)
-        return found.factor, found.refusal
+    Times are then those of a machine as fast as it was, and errors are the prediction's, not the neighbours'.
+    """
+    readings = [ready.reference.read() for _ in range(_BASELINE_READINGS)]
+    then = [evidence.get(key) for key in BASELINE]
+    baseline = baseline_of(readings)
+    if all(isinstance(value, float) and value > 0.0 for value in then):
+        baseline = Reading(readings[0].at, *(float(value) for value in then if isinstance(value, float)))
+    return Monitor(ready.reference, baseline, readings, ready.runner.on_processor)
 
 
 def measure(
-    model: Predicted, runner: Runner, machine: Machine, runs: int, target: Target, told: Callable[[str], None]
+    model: Predicted, ready: Bench, monitor: Monitor, runs: int, target: Target, told: Callable[[str], None]
 ) -> Measured:
     """Run a model until there are ``runs`` runs at a steady speed.
 
@@ -104,28 +95,25 @@ def measure(
     Raises:
         CalibrationError: the runtime cannot run it, or the machine's speed does not come to rest.
     """
-    refusal = ""
-    for _ in range(_ATTEMPTS):
-        machine.start()
-        executed = _executed(model, runner, machine, runs)
-        factor, refusal = machine.factor()
-        if not refusal:
-            rows = described(model.report.graph, target)
-            joined = join(executed, rows, model.path.stem, factor)
-            return Measured(joined.end_to_end, joined.samples)
-        told(f"{model.path.name}: measured again: {refusal}")
-    raise CalibrationError(f"{model.path}: cannot be measured: {refusal}",
-                           help="something else uses this machine: try when it is idle")  # fmt: skip
-
-
-def _executed(model: Predicted, runner: Runner, machine: Machine, runs: int) -> Executed:
-    """As many runs as are asked for, in as few sessions as that takes."""
     done: list[Executed] = []
-    allowed = max(_LEAST_ALLOWED, runs * _PROFILED_TOO * model.seconds)
-    while sum(len(one.end_to_end) for one in done) < runs and len(done) < _ATTEMPTS:
-        done.append(runner.execute(model.path, allowed, pause=machine.read))
-    times = tuple(time for one in done for time in one.end_to_end)
-    return Executed(done[0].nodes, times)
+    allowed, refusal = max(_LEAST_ALLOWED, runs * _PROFILED_TOO * model.seconds), ""
+    monitor.begin()
+    for _ in range(_ATTEMPTS):
+        try:
+            done.append(ready.runner.execute(model.path, allowed, pause=monitor.pause))
+        except UnsteadyError as error:
+            refusal = str(error)
+            told(f"{model.path.name}: measured again: {refusal}")
+            continue
+        if sum(len(one.end_to_end) for one in done) >= runs:
+            break
+    drift = monitor.drift()
+    if not done or drift.refusal:
+        raise CalibrationError(f"{model.path}: cannot be measured: {drift.refusal or refusal}",
+                               help="something else uses this machine: try when it is idle")  # fmt: skip
+    executed = Executed(done[0].nodes, tuple(time for one in done for time in one.end_to_end))
+    joined = join(executed, described(model.report.graph, target), model.path.stem, drift.factor)
+    return Measured(joined.end_to_end, joined.samples)
 
 
 def compared(pairs: Sequence[tuple[Predicted, Measured]], target: Target) -> Trial:
@@ -137,18 +125,16 @@ def compared(pairs: Sequence[tuple[Predicted, Measured]], target: Target) -> Tri
         assert total.seconds_low is not None and total.seconds_high is not None
         models.append(Compared(name, predicted.seconds, total.seconds_low, total.seconds_high,
                                measured.end_to_end.seconds.median, name))  # fmt: skip
-        kernels += _kernels(name, predicted.report.graph, measured.kernels)
+        kernels += _kernels(name, predicted.report.graph, measured)
     return Trial(tuple(models), tuple(kernels), ())
 
 
-def _kernels(model: str, graph: Graph, samples: Sequence[Sample]) -> list[Compared]:
+def _kernels(model: str, graph: Graph, measured: Measured) -> list[Compared]:
     costs: dict[Kernel, Cost] = {kernel_of(op, graph): op.facts[Cost] for op in graph.body}
     found = []
-    for sample in samples:
-        if len(sample.kernels) != 1 or sample.seconds.median < LEAST_SECONDS:
-            continue
+    for sample, seconds in kernel_times([*measured.kernels, measured.end_to_end]):
         (kernel,) = sample.kernels
         cost, name = costs[kernel], sample.nodes[0] if sample.nodes else kernel.pattern
-        found.append(Compared(name, cost.seconds, cost.low, cost.high, sample.seconds.median, model,
-                              kernel.operation_type, kernel.pattern))  # fmt: skip
+        found.append(Compared(name, cost.seconds, cost.low, cost.high, seconds, model, kernel.operation_type,
+                              kernel.pattern))  # fmt: skip
     return found

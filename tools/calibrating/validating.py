@@ -22,10 +22,11 @@ from ..units import percent
 from .console import Console, write_file
 from .evidence import fitter, now
 from .figures import Verdict, as_json, text_of, verdict_of
+from .machine import bench
 from .models import files_of
 from .progress import Progress, State
 from .settings import measured_runtime, setting_of, spec_of, target_named, target_of_setting
-from .trial_runs import Machine, Measured, Predicted, compared, measure, predict
+from .trial_runs import Measured, Predicted, compared, measure, monitor_of, predict
 
 __all__ = ["run"]
 
@@ -109,27 +110,23 @@ def _chosen(path: Path, settings: list[Setting], target: Target | None, precisio
 
 
 def _measured(names: tuple[str, ...], target: Target, precision: str | None, runs: int, console: Console) -> Verdict:
-    from ...calibration.measure.campaign import runner_for
-
     measured_runtime(target)
     predicted = [predict(path, target, precision) for path in files_of(names)]
     precisions = sorted({one.report.precision for one in predicted})
     if len(precisions) > 1:
         raise CalibrationError(f"models of several precisions: {', '.join(precisions)}", help="validate them apart")
-    setting = setting_of(target, precisions[0])
-    for fallback in dict.fromkeys(note for one in predicted for note in one.report.evidence.fallbacks):
-        console.messages.warning(fallback)
-    with runner_for(target) as (runner, reference):
-        machine = Machine(reference)
+    setting, source = setting_of(target, precisions[0]), predicted[0].report.evidence
+    environment = read_profile(Path(source.file)).environment if source and source.file else {}
+    with bench(target) as ready:
+        monitor = monitor_of(ready, environment)
         pairs: list[tuple[Predicted, Measured]] = []
         with Progress(f"validating {target.spec}", console.quiet) as progress:
             for number, one in enumerate(predicted):
                 left = sum(max(2.5 * runs * rest.seconds, 1.0) for rest in predicted[number:])
                 progress.show(State(number / len(predicted), left, one.path.stem, counts=f"{number} networks measured"))
-                pairs.append((one, measure(one, runner, machine, runs, target, console.messages.warning)))
-    source = predicted[0].report.evidence
-    title = (f"validation of {target.spec} in {setting.precision}: {len(pairs)} networks, measured now "
-             f"({source.layer}{', ' + source.date[:10] if source.date else ''})")  # fmt: skip
+                pairs.append((one, measure(one, ready, monitor, runs, target, console.messages.note)))
+    evidence = ", ".join(part for part in (source.layer, source.date[:10]) if part) if source else "first principles"
+    title = f"validation of {target.spec} in {setting.precision}: {len(pairs)} networks measured ({evidence})"
     return verdict_of(compared(pairs, target), setting, title, _MEASURED, target.spec)
 
 

@@ -13,7 +13,7 @@ from ...passes.report import Report
 from ..units import NOTHING, count, duration, percent, rounded, si
 from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .measured import measured_errors
-from .rows import common_name
+from .rows import common_name, name_template
 from .totals import labelled
 from .view import View
 
@@ -149,8 +149,7 @@ def _part_line(parts: Sequence[PrimitiveCoverage]) -> _Line:
 
 def _common(names: Sequence[str]) -> str:
     """What the names have in common but for their numbers; the first one where they are not so alike."""
-    pieces = {len(name.split("/")) for name in names}
-    return common_name(names) if len(pieces) == 1 else names[0]
+    return common_name(names) if len({name_template(name) for name in names}) == 1 else f"{names[0]}, …"
 
 
 def _efficiency(value: float | None) -> str:
@@ -160,7 +159,9 @@ def _efficiency(value: float | None) -> str:
 def _quality(quality: Quality, proxy: str) -> str:
     if quality in _QUALITY_WORDS:
         return _QUALITY_WORDS[quality]
-    return f"proxy: {proxy}" if proxy else "nothing measured"
+    if proxy:
+        return f"proxy: {proxy}"
+    return "nothing measured" if quality is Quality.MISSING else "proxy: other operations"
 
 
 def _columns(lines: Sequence[_Line]) -> list[Column]:
