@@ -39,6 +39,7 @@ _FILTER_BLOCKS = 4
 _CONV_ROWS, _GEMM_ROWS = 6, 12
 _INNER_PASS = 256
 _SHORT_RUN = 16
+_MATRIX = 2
 _LONG_RUN = 4096
 """A copy whose run was not counted moves whole rows."""
 
@@ -115,7 +116,13 @@ def _primitive(primitive: Primitive, kernel: Kernel, near_bytes: int) -> Amounts
 def _copy(copy: Copy, near_bytes: int) -> Amounts:
     run = copy.run or _LONG_RUN
     scattered = run < _SHORT_RUN and copy.elements * copy.dtype.bits / 8 > near_bytes / 2
-    return {"copied": copy.elements, "copied runs": copy.elements / run, "copied apart": copy.elements * scattered}
+    crosswise = copy.axes is not None and copy.axes > _MATRIX
+    return {
+        "copied": copy.elements,
+        "copied runs": copy.elements / run,
+        "copied apart": copy.elements * scattered,
+        "copied runs crosswise": copy.elements / run * crosswise,
+    }
 
 
 def _conv(conv: Conv) -> Amounts:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import representatives
 from .amounts import amounts, family
 from .curves import CurveEstimator
 from .errors import CalibrationError
@@ -38,7 +39,6 @@ Floats = NDArray[np.float64]
 
 METHOD = "rates"
 
-_MOST_SAMPLES = 400
 _FEWEST_SAMPLES = 6
 _CLOCK_SECONDS = 4e-7
 """What a profiler's clock leaves uncertain of each kernel."""
@@ -269,18 +269,11 @@ def _fitted(timings: Sequence[Timing], near: int, known: Mapping[str, Residual])
     for name, kernels in sorted(chosen.items()):
         if len(kernels) < _FEWEST_SAMPLES:
             continue
-        kept = _kept(kernels)
+        kept = representatives.kept({kernel: max(row.weight for row in rows) for kernel, rows in kernels.items()})
         logs = known[name].given.hyperparameters if name in known else None
         residuals[name] = _residual(rates, kept, kernels, logs)
         entries[name] = [entry(kernel.main) if kernel.main else kernel.pattern for kernel in kept]
     return RatesEstimator(rates, residuals, _UNTRIED_STD, entries)
-
-
-def _kept(kernels: Mapping[Kernel, Sequence[Timing]]) -> list[Kernel]:
-    """At most 400 kernels: those that count most, and of equals a random choice that is always the same."""
-    order = np.random.default_rng(0).permutation(len(kernels))
-    weighed = [(-max(row.weight for row in rows), order[i], kernel) for i, (kernel, rows) in enumerate(kernels.items())]
-    return [kernel for _, _, kernel in sorted(weighed, key=lambda each: each[:2])[:_MOST_SAMPLES]]
 
 
 def _residual(

@@ -86,7 +86,7 @@ def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
         case Gather():
             return _log(main.rows), _log(main.row_elements), 0.0
         case Copy():
-            return _log(main.elements), _log(main.run or _UNCOUNTED_RUN), 0.0
+            return _log(main.elements), _log(main.run or _UNCOUNTED_RUN), float(main.axes or 0)
         case Elementwise() | Scan():
             return _log(main.elements), _log(main.per_element), 0.0
     return 0.0, 0.0, 0.0

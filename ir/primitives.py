@@ -188,12 +188,15 @@ class Copy(_Counted):
     """``elements`` moved without arithmetic: transpose, concat, slice, pad, broadcast.
 
     ``run`` is how many of them lie side by side before and after, on average; ``None`` where that was not counted.
+    ``axes`` is over how many neighbouring axes, those that stay together counted once, a permutation reaches: 2 for the
+    transpose of a matrix, whatever batch stands before it.
     """
 
     tag: ClassVar[str] = "copy"
     elements: int
     dtype: DType
     run: int | None = None
+    axes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

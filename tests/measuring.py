@@ -117,7 +117,8 @@ class ToyRunner:
 def campaign(path: Path, runner: ToyRunner, budget: float = 1e6, **options: object) -> Campaign:
     rows = [Described(kernel(), ("y",), ("node",))]
     writer = SamplesWriter(path, SETTING, ENVIRONMENT)
-    return Campaign(runner, Speed(), lambda model: rows, writer, budget, clock=lambda: runner.now, **options)  # type: ignore[arg-type]  # options of several types
+    made = {"clock": lambda: runner.now, "baseline_seconds": 0.0, **options}
+    return Campaign(runner, Speed(), lambda model: rows, writer, budget, **made)  # type: ignore[arg-type]  # of several types
 
 
 def small_model() -> onnx.ModelProto:

@@ -96,7 +96,7 @@ def test_spread_undoes_truncation() -> None:
 
 
 def watched(speed: Speed) -> Monitor:
-    monitor = Monitor.starting(speed, presence=False)
+    monitor = Monitor.starting(speed, presence=False, seconds=0.0)
     monitor.begin()
     monitor.pause()
     return monitor

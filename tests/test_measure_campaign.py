@@ -53,6 +53,15 @@ def test_a_budget_goes_to_what_is_worth_most_for_its_time(tmp_path: Path) -> Non
     assert runner.now <= 5.0 + 2.0
 
 
+def test_worth_counts_for_its_time(tmp_path: Path) -> None:
+    runner = ToyRunner()
+    worth = {"cheap": 1.0, "dear": 3.0, "good": 9.0, "worthless": 0.0}
+    campaign(tmp_path / "s.jsonl", runner, priority=lambda one: worth[one.name]).run(
+        [Toy("worthless"), Toy("dear", 4.0), Toy("cheap"), Toy("good", 2.0)]
+    )
+    assert runner.ran == ["good", "cheap", "dear", "worthless"]
+
+
 def test_costs_are_learnt_from_what_was_seen(tmp_path: Path) -> None:
     running = campaign(tmp_path / "s.jsonl", ToyRunner())
     running.run([Toy(f"t{i}", 0.5) for i in range(6)])

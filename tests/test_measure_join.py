@@ -18,6 +18,7 @@ from graphs.calibration.measure.executed import Executed, ExecutedNode
 from graphs.calibration.measure.onnxruntime import OnnxRuntime, executed_nodes, read_events
 from graphs.calibration.measure.profile import join
 from graphs.calibration.measure.runner import UnsteadyError
+from graphs.calibration.measure.statistics import statistics
 from graphs.calibration.measure.weights import made_up_inputs, runnable
 from graphs.ir import DType
 from graphs.ir.primitives import Elementwise
@@ -54,6 +55,14 @@ def test_blocks_that_do_not_count_are_left_out() -> None:
 
 def test_the_profiler_s_own_time_is_known() -> None:
     assert 0.2e-6 < OnnxRuntime(1).profiler_seconds < 50e-6
+
+
+def test_the_profiler_s_own_time_is_taken_off_each_node() -> None:
+    """Were it a second, nothing but the tenth that is always left would remain of any node."""
+    runner = OnnxRuntime(1)
+    runner.__dict__["profiler_seconds"] = 1.0
+    executed = runner.execute(small_model(), 0.1)
+    assert executed.seconds < 0.5 * statistics(executed.end_to_end).median
 
 
 def test_a_model_that_cannot_run_is_named() -> None:
@@ -147,6 +156,28 @@ def test_a_node_without_a_name_is_found_between_its_neighbours() -> None:
     joined = join(executed, rows, "m")
     assert [one.seconds.median for one in joined.samples] == pytest.approx([1e-6, 7e-6, 2e-6])
     assert joined.matched_share == pytest.approx(0.3)
+
+
+def test_a_reorder_back_goes_with_its_maker_and_a_moved_transpose_with_its_own_kernel() -> None:
+    executed = Executed(
+        (
+            node("Conv", "c_nchwc", "x", "t0", 4e-6),
+            node("ReorderOutput", "ReorderOutput_3", "t0", "t1", 3e-6),
+            node("Relu", "node_r", "t1", "t2", 1e-6),
+            node("Reshape", "node_v", "t2", "t3", 1e-7),
+            node("Transpose", "Transpose_token_7", "t3", "v", 9e-6),
+        ),
+        (1e-5,) * 7,
+    )
+    rows = [
+        row("Conv", "x", "c", "node_c"),
+        row("Relu", "c", "r", "node_r"),
+        row("Transpose", "r", "t", "node_t"),
+        row("Softmax", "t", "v", "node_v"),
+    ]
+    joined = join(executed, rows, "m")
+    found = {one.pattern: made.seconds.median for made in joined.samples for one in made.kernels}
+    assert found == pytest.approx({"Conv": 7e-6, "Relu": 1e-6, "Transpose": 9e-6, "Softmax": 1e-7})
 
 
 def test_kernels_that_ran_as_one_make_one_sample() -> None:

@@ -162,3 +162,18 @@ def test_done_needs_all_of_a_benchmark(tmp_path: Path) -> None:
     assert json.loads(lines[-2]) == {"done": "one"}
     torn = parse_samples(b"".join(lines[:-2]), "s")
     assert len(torn.content.samples) == 2 and not torn.content.done and torn.complete == len(lines[0]) + len(lines[1])
+
+
+def test_a_faster_baseline_brings_earlier_samples_to_its_speed(tmp_path: Path) -> None:
+    """A campaign that began in a slow spell finds the machine's speed later; twice as slow is no measurement at all."""
+    for slow, left in ((1.1, 1), (2.0, 0)):
+        path = tmp_path / f"{slow}.jsonl"
+        with SamplesWriter(path, SETTING, ENVIRONMENT) as writer:
+            writer.reference(Reading(1.0, 2e-4 * slow, 1e-3 * slow), baseline=True)
+            writer.add("one", [sample(1e-3 * slow)])
+            writer.reference(Reading(2.0, 2e-4, 1e-3), baseline=True)
+            writer.add("two", [sample(2e-3)])
+        found = read_samples(path)
+        assert found.baseline == Reading(2.0, 2e-4, 1e-3)
+        assert [row.sample.seconds.median for row in found.rows] == pytest.approx([1e-3, 2e-3][1 - left :])
+        assert (("one", SETTING) in found.done) == bool(left) and ("two", SETTING) in found.done

@@ -17,7 +17,7 @@ from ..errors import CalibrationError
 from ..sample import Sample, Setting, Statistics
 from .described import Described
 from .profile import Joined, join
-from .reference import Monitor, Reference
+from .reference import BASELINE_SECONDS, Monitor, Reference
 from .runner import Runner, UnsteadyError
 from .samples_writer import SamplesWriter
 
@@ -139,6 +139,7 @@ class Campaign:
     progress: Callable[[Event], None] = lambda event: None
     whole: Callable[[Measurable], bool] = lambda benchmark: benchmark.group in (MODELS, "networks")
     clock: Callable[[], float] = monotonic
+    baseline_seconds: float = BASELINE_SECONDS
     _factors: dict[str, float] = field(default_factory=dict, init=False)
     _tries: dict[str, int] = field(default_factory=dict, init=False)
     _problems: dict[str, str] = field(default_factory=dict, init=False)
@@ -188,7 +189,7 @@ class Campaign:
     def _monitor(self) -> Monitor:
         """The machine's speed now, against the baseline of the file where it has one, so that its samples agree."""
         found = self.writer.found.baseline if self.writer.found is not None else None
-        monitor = Monitor.starting(self.reference, found, self.runner.on_processor)
+        monitor = Monitor.starting(self.reference, found, self.runner.on_processor, self.baseline_seconds)
         if found is None:
             with self._guard():
                 self.writer.reference(monitor.baseline, baseline=True)
@@ -227,7 +228,7 @@ class Campaign:
         return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
 
     def _wait_for_calm(self, monitor: Monitor) -> None:
-        """Let a slow spell of the machine pass, for a share of the budget in all: what it spoils has to be done again."""
+        """Let a slow spell of the machine pass, for a share of the budget in all: what it spoils is done again."""
         began = self.clock()
         while not monitor.calm() and self._waited + self.clock() - began < _PATIENCE * self.budget:
             sleep(_DOZE)

@@ -19,9 +19,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_DRIFT", "LARGEST_MOVE", "LARGEST_SPLIT", "LEAST_PRESENCE", "NO_DENORMALS", "Drift", "Monitor", "Reading",
-"Reference", "RuntimeReference", "baseline_of", "drift",
-           "slowness"]  # fmt: skip
+__all__ = [
+    "BASELINE_SECONDS",
+    "LARGEST_DRIFT",
+    "LARGEST_MOVE",
+    "LARGEST_SPLIT",
+    "LEAST_PRESENCE",
+    "NO_DENORMALS",
+    "Drift",
+    "Monitor",
+    "Reading",
+    "Reference",
+    "RuntimeReference",
+    "baseline_of",
+    "drift",
+    "slowness",
+]
 
 LARGEST_MOVE = 0.06
 """The most by which the reference may differ before and after a block of runs, and from its recent level, for the block
@@ -35,7 +48,9 @@ LEAST_PRESENCE = 0.97
 """The least share of a block that the measuring thread must have had its processor for, for the block to count."""
 
 _RECENT = 11
-_BASELINE_SECONDS, _FEWEST_READINGS = 3.0, 9
+BASELINE_SECONDS = 3.0
+"""How long the reference is read for a baseline."""
+_FEWEST_READINGS = 9
 _QUICK_SHARE = 0.1
 """The baseline is what a tenth of the readings reach: a shared machine may be disturbed most of the time."""
 NO_DENORMALS = "session.set_denormal_as_zero"
@@ -175,10 +190,15 @@ class Monitor:
         self._counted: list[Reading] = []
 
     @staticmethod
-    def starting(reference: Reference, baseline: Reading | None = None, presence: bool = True) -> Monitor:
-        """Return a monitor after a few readings; where no baseline is given, some seconds of them are it."""
+    def starting(
+        reference: Reference,
+        baseline: Reading | None = None,
+        presence: bool = True,
+        seconds: float = BASELINE_SECONDS,
+    ) -> Monitor:
+        """Return a monitor after a few readings; where no baseline is given, some ``seconds`` of them are it."""
         readings = [reference.read() for _ in range(_FEWEST_READINGS)]
-        until = perf_counter() + (_BASELINE_SECONDS if baseline is None else 0.0)
+        until = perf_counter() + (seconds if baseline is None else 0.0)
         while perf_counter() < until:
             readings.append(reference.read())
         return Monitor(reference, baseline or baseline_of(readings), readings, presence)
@@ -195,9 +215,7 @@ class Monitor:
         reading, last = self._reference.read(), self._last
         self.readings += 1
         self._recent.append(reading)
-        level = Reading(
-            reading.at, _median([one.gemm for one in self._recent]), _median([one.stream for one in self._recent])
-        )
+        level = self._level()
         counts = present and last is not None and _near(last, reading) and _near(reading, level) and _near(last, level)
         if counts and last is not None:
             self._counted += [last, reading]
@@ -206,18 +224,27 @@ class Monitor:
         return counts
 
     def calm(self) -> bool:
-        """Read the reference; return whether times measured at this speed could be used."""
+        """Read the reference; return whether times measured at this speed could be used.
+
+        If so, and the last ones were of another speed, a spell is over: this reading is the new level.
+        """
         reading = self._reference.read()
+        calm = not drift(self.baseline, [reading]).refusal
+        if calm and not _near(reading, self._level()):
+            self._recent.clear()
         self._recent.append(reading)
-        return not drift(self.baseline, [reading]).refusal
+        return calm
+
+    def _level(self) -> Reading:
+        """The median of the last readings."""
+        gemm, stream = ([getattr(one, what) for one in self._recent] for what in ("gemm", "stream"))
+        return Reading(self.last.at, _median(gemm), _median(stream))
 
     def faster(self) -> Reading | None:
         """Return the machine's present speed if that is above the baseline's for good: the new baseline."""
         if len(self._recent) < _RECENT:
             return None
-        level = Reading(
-            self.last.at, _median([one.gemm for one in self._recent]), _median([one.stream for one in self._recent])
-        )
+        level = self._level()
         if slowness(self.baseline, level) * (1 + LARGEST_MOVE) < 1:
             self.baseline = level
             return level

@@ -74,7 +74,17 @@ def transpose(op: Op) -> Lowering | Iterable[Primitive]:
         return view(op)
     while moved[-1] == in_place[-1]:
         moved.pop(), in_place.pop()
-    return _copy(op, prod(shape[max(in_place) + 1 :]))
+    return (Copy(elements(op), tensor(op, 0).dtype, prod(shape[max(in_place) + 1 :]), _reach(moved)),)
+
+
+def _reach(order: Sequence[int]) -> int:
+    """Over how many neighbouring axes a permutation reaches, those that stay together counted once."""
+    rank = {axis: place for place, axis in enumerate(sorted(order))}
+    places = [rank[axis] for axis in order]
+    starts = [place for i, place in enumerate(places) if i == 0 or place != places[i - 1] + 1]
+    group = {place: i for i, place in enumerate(sorted(starts))}
+    off = [i for i, place in enumerate(starts) if group[place] != i]
+    return off[-1] - off[0] + 1
 
 
 def _block_types(op: Op) -> tuple[Type, ...] | None:

@@ -56,13 +56,15 @@ def profile_of(
     environment: Mapping[str, Scalar],
     sources: tuple[SourceDocument, ...] = (),
     notes: str = "",
+    estimate: bool = True,
 ) -> Profile:
-    """Return the evidence that samples make for a setting.
+    """Return the evidence that samples make for a setting; curves alone where ``estimate`` is false.
 
     Raises:
         CalibrationError: there are none, or they cannot be fitted.
     """
     from ...calibration.estimator import fit
+    from ...calibration.representatives import representatives
 
     if not samples:
         raise CalibrationError(f"no samples of {setting.device}:{setting.runtime} in {setting.precision} to fit")
@@ -81,8 +83,8 @@ def profile_of(
         notes=notes,
         setting=setting,
         environment=environment,
-        samples=tuple(samples),
-        estimator=fit(samples, roofline),
+        samples=representatives(samples),
+        estimator=fit(samples, roofline) if estimate else {},
         sources=sources,
     )
 

@@ -65,7 +65,9 @@ def _distinct(kernels: Sequence[Compared]) -> list[Compared]:
 
 def signed(share: float) -> str:
     """``0.041`` as ``+4.1 %``."""
-    return f"{100 * share:+.1f} %".replace("-", "−") if isfinite(share) else NOTHING
+    if not isfinite(share):
+        return NOTHING
+    return f"{round(100 * share, 1) + 0.0:+.1f} %".replace("-", "−")
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

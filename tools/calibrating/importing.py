@@ -11,20 +11,21 @@ import click
 from ...calibration.errors import CalibrationError
 from ...calibration.importers.latencies import read_latencies, read_runtime_profile
 from ...calibration.importers.microbenchmarks import read_microbenchmarks
+from ...calibration.measure.environment import machine_id
 from ...calibration.measure.profile import join as join_profile
 from ...calibration.profile import Profile, SourceDocument, read_profile, write_profile
 from ...calibration.sample import Sample, Setting, Statistics
-from ...calibration.store import install, path_of
+from ...calibration.store import HOST, MACHINE, install, path_of
 from ...calibration.strict_json import parse_json, read_text
 from ...ir import DType
 from ...passes.precision import precision_of
 from ...passes.reproducer import precision_named
-from ...targets import Target
+from ...targets import Target, TargetError
 from .console import Console
 from .evidence import Scalar, profile_of
 from .models import Describe, files_of
 from .published import subgraph_samples
-from .settings import setting_of, spec_of, target_named
+from .settings import setting_of, spec_of, target_named, target_of_setting
 
 __all__ = ["run"]
 
@@ -63,7 +64,9 @@ def run(
         listed = ", ".join(f"{spec_of(setting)} in {setting.precision}" for setting in found)
         raise click.UsageError(f"-o names one file, but there is evidence for {listed}: choose with --precision")
     for setting, parts in found.items():
-        profile = _together(setting, parts, output is None, wanted)
+        if output is None:
+            _require_target(setting)
+        profile = _together(setting, parts, output is None, wanted, console)
         if output is None:
             path = install(profile)
         else:
@@ -75,14 +78,18 @@ def run(
     return 0
 
 
-def _together(setting: Setting, parts: Sequence[_Imported], installing: bool, target: Target | None) -> Profile:
+def _together(
+    setting: Setting, parts: Sequence[_Imported], installing: bool, target: Target | None, console: Console
+) -> Profile:
     """One profile of all that was imported and, where it is to be installed, of what the user had of the setting."""
     profiles = [part.profile for part in parts if part.profile is not None]
-    if installing and (own := _own(setting)) is not None:
+    own = _own(setting) if installing else None
+    if own is not None:
         profiles.insert(0, own)
+        console.say(f"put together with the {len(own.samples)} samples of your evidence of {own.calibration_date[:10]}")
     samples = [sample for part in parts for sample in part.samples]
     if len(profiles) == 1 and not samples:
-        return profiles[0]
+        return _placed_here(profiles[0])
     unsampled = [profile for profile in profiles if not profile.samples]
     if unsampled:
         raise CalibrationError(
@@ -90,13 +97,45 @@ def _together(setting: Setting, parts: Sequence[_Imported], installing: bool, ta
             "samples and cannot be put together with other evidence",
             help=f"write this to a file with -o, or move {path_of(setting)} away",
         )
-    rows = list(dict.fromkeys([*(sample for profile in profiles for sample in profile.samples), *samples]))
+    anew = {(sample.model, sample.source) for sample in samples if sample.model}
+    rows = [sample for profile in profiles for sample in profile.samples if (sample.model, sample.source) not in anew]
     environment: dict[str, Scalar] = {key: value for profile in profiles for key, value in profile.environment.items()}
     sources = [source for profile in profiles for source in profile.sources]
     sources += [source for part in parts for source in part.sources]
     notes = " ".join(dict.fromkeys(profile.notes for profile in profiles if profile.notes))
-    owner = target or target_named(spec_of(setting))
-    return profile_of(rows, setting, owner, environment, tuple(dict.fromkeys(sources)), notes)
+    owner = target or target_of_setting(setting)
+    made = profile_of(list(dict.fromkeys([*rows, *samples])), setting, owner, environment,
+                      tuple(dict.fromkeys(sources)), notes)  # fmt: skip
+    return _placed_here(_with_curves_of(profiles, made))
+
+
+def _with_curves_of(profiles: Sequence[Profile], made: Profile) -> Profile:
+    """The profile with those curves of the others whose operation types it has none of: STREAM's, say."""
+    curves = {name: curve for profile in profiles for name, curve in profile.curves.items()}
+    bandwidths = {name: curve for profile in profiles for name, curve in profile.bandwidth_curves.items()}
+    return replace(made, curves={**curves, **made.curves}, bandwidth_curves={**bandwidths, **made.bandwidth_curves})
+
+
+def _placed_here(profile: Profile) -> Profile:
+    """What the user says is of ``host`` is of this machine; evidence for ``host`` is used on no other."""
+    if profile.setting is None or profile.setting.device != HOST or profile.environment.get(MACHINE):
+        return profile
+    return replace(profile, environment={**profile.environment, MACHINE: machine_id(profile.setting.runtime)})
+
+
+def _require_target(setting: Setting) -> None:
+    """Refuse to install what no target would ever look for.
+
+    Raises:
+        CalibrationError: there is no target of the setting's name.
+    """
+    try:
+        target_of_setting(setting)
+    except TargetError:
+        raise CalibrationError(
+            f"measured on {spec_of(setting)}, which is no target here",
+            help="say with --target which one it is (graphs-opt --list-targets), or write it to a file with -o",
+        ) from None
 
 
 def _own(setting: Setting) -> Profile | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter, sleep
 
 from ...api import run as run_pipeline
 from ...calibration.errors import CalibrationError
 from ...calibration.kernel import Kernel
-from ...calibration.measure.executed import Executed
 from ...calibration.measure.profile import join
-from ...calibration.measure.reference import Monitor, Reading, baseline_of
+from ...calibration.measure.reference import Monitor, Reading
 from ...calibration.measure.runner import UnsteadyError
 from ...calibration.sample import Sample
 from ...calibration.trials import Trial, kernel_times
@@ -28,11 +28,12 @@ from .machine import Bench
 __all__ = ["Measured", "Predicted", "compared", "measure", "monitor_of", "predict"]
 
 _PIPELINE = "fuse,lower,cost"
-_LEAST_ALLOWED = 1.0
-_PROFILED_TOO = 2.5
-"""A run's time is spent this often: once plain, once with the profiler, and what is between."""
+_LEAST_ALLOWED, _ALLOWANCE = 2.0, 6.0
+"""Seconds for a model's runs: at least so many, or so many times the predicted time of the runs asked for, since each
+is run with the profiler too, and predictions may be short."""
+
 _ATTEMPTS = 4
-_BASELINE_READINGS = 9
+_PATIENCE, _DOZE = 10.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,9 @@ def monitor_of(ready: Bench, evidence: Mapping[str, Scalar]) -> Monitor:
 
     Times are then those of a machine as fast as it was, and errors are the prediction's, not the neighbours'.
     """
-    readings = [ready.reference.read() for _ in range(_BASELINE_READINGS)]
-    then = [evidence.get(key) for key in BASELINE]
-    baseline = baseline_of(readings)
-    if all(isinstance(value, float) and value > 0.0 for value in then):
-        baseline = Reading(readings[0].at, *(float(value) for value in then if isinstance(value, float)))
-    return Monitor(ready.reference, baseline, readings, ready.runner.on_processor)
+    gemm, stream = (evidence.get(key) for key in BASELINE)
+    then = Reading(0.0, gemm, stream) if isinstance(gemm, float) and isinstance(stream, float) else None
+    return Monitor.starting(ready.reference, then, ready.runner.on_processor)
 
 
 def measure(
@@ -95,28 +93,33 @@ def measure(
     Raises:
         CalibrationError: the runtime cannot run it, or the machine's speed does not come to rest.
     """
-    done: list[Executed] = []
-    allowed, refusal = max(_LEAST_ALLOWED, runs * _PROFILED_TOO * model.seconds), ""
-    monitor.begin()
+    allowed, refusal = max(_LEAST_ALLOWED, _ALLOWANCE * runs * model.seconds), ""
     for _ in range(_ATTEMPTS):
+        _wait_for_calm(monitor)
+        monitor.begin()
         try:
-            done.append(ready.runner.execute(model.path, allowed, pause=monitor.pause))
+            executed = ready.runner.execute(model.path, allowed, fewest=runs, pause=monitor.pause)
         except UnsteadyError as error:
             refusal = str(error)
-            told(f"{model.path.name}: measured again: {refusal}")
-            continue
-        if sum(len(one.end_to_end) for one in done) >= runs:
-            break
-    drift = monitor.drift()
-    if not done or drift.refusal:
-        raise CalibrationError(f"{model.path}: cannot be measured: {drift.refusal or refusal}",
-                               help="something else uses this machine: try when it is idle")  # fmt: skip
-    executed = Executed(done[0].nodes, tuple(time for one in done for time in one.end_to_end))
-    joined = join(executed, described(model.report.graph, target), model.path.stem, drift.factor)
-    return Measured(joined.end_to_end, joined.samples)
+        else:
+            drift = monitor.drift()
+            refusal = drift.refusal
+            if not refusal:
+                joined = join(executed, described(model.report.graph, target), model.path.stem, drift.factor)
+                return Measured(joined.end_to_end, joined.samples)
+        told(f"{model.path.name}: measured again: {refusal}")
+    raise CalibrationError(f"{model.path}: cannot be measured: {refusal}",
+                           help="something else uses this machine: try when it is idle")  # fmt: skip
 
 
-def compared(pairs: Sequence[tuple[Predicted, Measured]], target: Target) -> Trial:
+def _wait_for_calm(monitor: Monitor) -> None:
+    """Let a slow spell of the machine pass, if it does within some seconds."""
+    until = perf_counter() + _PATIENCE
+    while not monitor.calm() and perf_counter() < until:
+        sleep(_DOZE)
+
+
+def compared(pairs: Sequence[tuple[Predicted, Measured]]) -> Trial:
     """Return predictions beside measurements, of models and of their kernels of 20 µs and more."""
     models: list[Compared] = []
     kernels: list[Compared] = []

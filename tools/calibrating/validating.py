@@ -116,7 +116,13 @@ def _measured(names: tuple[str, ...], target: Target, precision: str | None, run
     if len(precisions) > 1:
         raise CalibrationError(f"models of several precisions: {', '.join(precisions)}", help="validate them apart")
     setting, source = setting_of(target, precisions[0]), predicted[0].report.evidence
-    environment = read_profile(Path(source.file)).environment if source and source.file else {}
+    profile = read_profile(Path(source.file)) if source and source.file else None
+    environment = profile.environment if profile is not None else {}
+    known = {sample.model for sample in profile.samples if sample.source != "microbenchmark"} if profile else set()
+    seen = [one.path.stem for one in predicted if one.path.stem in known]
+    if seen:
+        console.messages.warning(f"the evidence was fitted on {', '.join(seen)}: how well these are predicted says "
+                                 "little about others")  # fmt: skip
     with bench(target) as ready:
         monitor = monitor_of(ready, environment)
         pairs: list[tuple[Predicted, Measured]] = []
@@ -124,10 +130,15 @@ def _measured(names: tuple[str, ...], target: Target, precision: str | None, run
             for number, one in enumerate(predicted):
                 left = sum(max(2.5 * runs * rest.seconds, 1.0) for rest in predicted[number:])
                 progress.show(State(number / len(predicted), left, one.path.stem, counts=f"{number} networks measured"))
-                pairs.append((one, measure(one, ready, monitor, runs, target, console.messages.note)))
+                try:
+                    pairs.append((one, measure(one, ready, monitor, runs, target, console.messages.note)))
+                except CalibrationError as error:
+                    if number + 1 == len(predicted) and not pairs:
+                        raise
+                    console.messages.warning(str(error))
     evidence = ", ".join(part for part in (source.layer, source.date[:10]) if part) if source else "first principles"
     title = f"validation of {target.spec} in {setting.precision}: {len(pairs)} networks measured ({evidence})"
-    return verdict_of(compared(pairs, target), setting, title, _MEASURED, target.spec)
+    return verdict_of(compared(pairs), setting, title, _MEASURED, target.spec)
 
 
 # -- what becomes of it ------------------------------------------------------------------------------------------------
