@@ -84,6 +84,7 @@ def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
         "bytes of weights": kernel.weight_bytes,
         "bytes of weights from far": kernel.weight_bytes if kernel.swept_bytes > near_bytes else 0,
         "bytes from far": moving if moving > near_bytes else 0,
+        "bytes between far weights": moving if kernel.swept_bytes > near_bytes and not kernel.weight_bytes else 0,
     }
 
 
@@ -126,7 +127,8 @@ def _copy(copy: Copy, near_bytes: int) -> Amounts:
 
 
 def _conv(conv: Conv) -> Amounts:
-    filters, inner = conv.out_channels // conv.groups, conv.in_channels // conv.groups
+    groups = max(1, conv.groups)
+    filters, inner = conv.out_channels // groups, conv.in_channels // groups
     results, taps, inside = conv.batch * prod(conv.out_size), prod(conv.kernel), inside_share(conv)
     width = max(1, conv.out_size[-1] if conv.out_size else 1)
     strided = max(conv.strides, default=1) > 1

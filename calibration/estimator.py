@@ -23,14 +23,15 @@ from . import representatives
 from .amounts import amounts, family
 from .curves import CurveEstimator
 from .errors import CalibrationError
-from .features import features
+from .features import coordinates, features
 from .kernel import Kernel, entry
 from .prediction import NORMAL_95, Estimator, Prediction, Quality, Total
 from .profile import Profile
-from .rates import Rates, Timing, fit_rates
+from .rates import Rates, Timing, fit_rates, seconds_at
 from .residual import Residual, fit_residual, residual_from_json, residual_to_json
 from .roofline import Roofline
 from .sample import Sample
+from .strict_json import Entry
 from .timings import networks_of, timings_of
 
 __all__ = ["METHOD", "RatesEstimator", "estimator_for", "fit"]
@@ -52,6 +53,8 @@ _FOLDS = 5
 _FEWEST_NETWORKS = 5
 _UNTRIED_STD = 0.08
 _SMALLEST_STD = 0.01
+_LARGEST_STD = 10.0
+_LARGEST_CACHE = 1 << 50
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ class RatesEstimator:
             counts[kernel] += 1
         seconds = variance = 0.0
         for name, members in _by_family(kernels).items():
-            known = [kernel for kernel in members if self.rates.know(kernel)]
+            known = [kernel for kernel in members if name in self.residuals or self.rates.know(kernel)]
             if not known:
                 continue
             each = np.array([counts[kernel] for kernel in known], dtype=float)
@@ -103,43 +106,36 @@ class RatesEstimator:
         return seconds, variance
 
     def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
-        times = np.array([self.rates.seconds(kernel) for kernel in kernels])
         residual = self.residuals.get(name)
         if residual is None:
-            return [self._without_residual(kernel, time) for kernel, time in zip(kernels, times, strict=True)]
+            return [self._without_residual(kernel) for kernel in kernels]
+        rates = self.rates.families.get(name, self.rates.common)
+        work = [amounts(kernel, self.rates.near_bytes) for kernel in kernels]
+        times = np.array([seconds_at(rates, each) for each in work])
         shapes = [features(kernel) for kernel in kernels]
         mean, through_shape = residual.predict(shapes)
         times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance)
-        distances, nearest, near = residual.nearest(shapes, _NEAR)
+        same, nearest, near = residual.nearest(shapes, _NEAR)
         inside = residual.inside(shapes)
+        curve = _operation_type(name)
         return [
             Prediction(
-                float(time),
-                float(std),
-                self._quality(kernel, float(distance), bool(within)),
-                kernel.operation_type,
-                self._entry(name, int(index)),
-                int(count),
-                self._factor(kernel, float(time)),
+                float(times[i]),
+                float(stds[i]),
+                _quality(work[i].keys() <= rates.keys(), bool(same[i]), bool(inside[i])),
+                curve,
+                self._entry(name, int(nearest[i])),
+                int(near[i]),
+                self._factor(kernel, float(times[i])),
             )
-            for kernel, time, std, distance, index, count, within in zip(
-                kernels, times, stds, distances, nearest, near, inside, strict=True
-            )
+            for i, kernel in enumerate(kernels)
         ]
 
-    def _without_residual(self, kernel: Kernel, time: float) -> Prediction:
-        quality = Quality.OP_APPROXIMATED if self.rates.know(kernel) else Quality.MISSING
-        return Prediction(
-            float(time), _UNSEEN_STD, quality, kernel.operation_type, factor=self._factor(kernel, float(time))
-        )
-
-    def _quality(self, kernel: Kernel, distance: float, within: bool) -> Quality:
-        rates = self.rates.families.get(family(kernel), self.rates.common)
-        if any(name not in rates for name in amounts(kernel, self.rates.near_bytes)):
-            return Quality.OP_APPROXIMATED
-        if distance < 1e-6:
-            return Quality.EXACT
-        return Quality.SIZE_INTERPOLATED if within else Quality.SIZE_EXTRAPOLATED
+    def _without_residual(self, kernel: Kernel) -> Prediction:
+        time, quality = self.rates.seconds(kernel), Quality.MISSING
+        if self.rates.know(kernel):
+            quality = Quality.OP_APPROXIMATED
+        return Prediction(time, _UNSEEN_STD, quality, kernel.operation_type, factor=self._factor(kernel, time))
 
     def _entry(self, name: str, index: int) -> str:
         entries = self.entries.get(name, ())
@@ -148,6 +144,20 @@ class RatesEstimator:
     def _factor(self, kernel: Kernel, seconds: float) -> float:
         bound = self.roofline.bounds(kernel).seconds if self.roofline else 0.0
         return seconds / bound if bound else 1.0
+
+
+def _quality(known: bool, same: bool, inside: bool) -> Quality:
+    """How near a kernel is to what was measured of its family, where the rates of all its work are known."""
+    if not known:
+        return Quality.OP_APPROXIMATED
+    if same:
+        return Quality.EXACT
+    return Quality.SIZE_INTERPOLATED if inside else Quality.SIZE_EXTRAPOLATED
+
+
+def _operation_type(name: str) -> str:
+    """The operation type in a family's name."""
+    return name.partition(":")[0].partition("/")[0]
 
 
 def _by_family(kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
@@ -166,58 +176,40 @@ def estimator_for(profile: Profile, roofline: Roofline) -> Estimator:
     Raises:
         CalibrationError: what the profile says of its estimator cannot be used.
     """
-    written = profile.estimator
-    if not written:
+    if not profile.estimator:
         return CurveEstimator(profile, roofline)
-    where = f"evidence for {profile.hardware_id} in {profile.precision.lower()}: estimator"
-    if written.get("method") != METHOD:
-        raise CalibrationError(
-            f"{where}: no method {written.get('method')!r}; there is {METHOD!r}",
-            help="fit the samples again with this version: graphs-calibrate fit",
-        )
+    where = f"evidence for {profile.hardware_id} in {profile.precision.lower()}"
+    written = Entry(dict(profile.estimator), where, "estimator")
     try:
+        if written["method"].value != METHOD:
+            raise written["method"].expected(f'"{METHOD}"')
         return replace(_from_json(written), roofline=roofline)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, np.linalg.LinAlgError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise CalibrationError(f"{where}: {what}", help="fit the samples again: graphs-calibrate fit") from None
+    except CalibrationError as error:
+        raise CalibrationError(
+            str(error), help="fit the samples again with this version: graphs-calibrate fit"
+        ) from None
 
 
-def _from_json(written: Mapping[str, Any]) -> RatesEstimator:
+def _from_json(written: Entry) -> RatesEstimator:
+    near = written["near_bytes"]
+    if near.count > _LARGEST_CACHE:
+        raise near.expected(f"at most {_LARGEST_CACHE}")
+    families = written["rates"]["families"].items()
     rates = Rates(
-        int(written["near_bytes"]),
+        near.count,
         _rates_from(written["rates"]["common"]),
-        {name: _rates_from(each) for name, each in written["rates"]["families"].items()},
+        {name: _rates_from(each) for name, each in families},
     )
-    shared = float(written["shared_std"])
-    if not (math.isfinite(shared) and shared >= 0):
-        raise ValueError(f"shared_std is {shared}")
-    return RatesEstimator(
-        rates,
-        _Residuals(written["residuals"]),
-        shared,
-        {name: list(each["entries"]) for name, each in written["residuals"].items()},
-    )
+    residuals, entries = {}, {}
+    for name, each in written["residuals"].items():
+        residuals[name] = residual_from_json(each, coordinates(_operation_type(name)))
+        entries[name] = each["entries"].list_of(str)
+    (shared,) = Entry([written["shared_std"].value], written.file, "estimator.shared_std").numbers(0.0, _LARGEST_STD)
+    return RatesEstimator(rates, residuals, shared, entries)
 
 
-def _rates_from(written: Mapping[str, Any]) -> dict[str, float]:
-    rates = {str(name): float(rate) for name, rate in written.items()}
-    for name, rate in rates.items():
-        if not (math.isfinite(rate) and rate >= 0):
-            raise ValueError(f"the rate of {name!r} is {rate}")
-    return rates
-
-
-class _Residuals(dict[str, Residual]):
-    """Residuals by family, made when they are asked for: a network needs few of them."""
-
-    def __init__(self, written: Mapping[str, Any]) -> None:
-        super().__init__()
-        self._written = written
-
-    def get(self, name: str, default: Any = None) -> Any:
-        if name not in self and name in self._written:
-            self[name] = residual_from_json(self._written[name])
-        return super().get(name, default)
+def _rates_from(written: Entry) -> dict[str, float]:
+    return {name: rate.share for name, rate in written.items()}
 
 
 def _to_json(estimator: RatesEstimator) -> dict[str, Any]:
@@ -269,7 +261,10 @@ def _fitted(timings: Sequence[Timing], near: int, known: Mapping[str, Residual])
     for name, kernels in sorted(chosen.items()):
         if len(kernels) < _FEWEST_SAMPLES:
             continue
-        kept = representatives.kept({kernel: max(row.weight for row in rows) for kernel, rows in kernels.items()})
+        kept = representatives.kept(
+            {kernel: max(row.weight for row in rows) for kernel, rows in kernels.items()},
+            {kernel: min(row.seconds for row in rows) for kernel, rows in kernels.items()},
+        )
         logs = known[name].given.hyperparameters if name in known else None
         residuals[name] = _residual(rates, kept, kernels, logs)
         entries[name] = [entry(kernel.main) if kernel.main else kernel.pattern for kernel in kept]

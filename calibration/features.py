@@ -27,7 +27,7 @@ from ..ir.primitives import (
 )
 from .kernel import Kernel
 
-__all__ = ["Features", "features", "inside_share"]
+__all__ = ["Features", "coordinates", "features", "inside_share"]
 
 _SMALL_BYTES = 1024
 """Below this, how many bytes a kernel moves makes no difference to its time."""
@@ -40,6 +40,13 @@ _PADDING_WEIGHT = 4.0
 """Padding acts at once and in full, sizes over powers of two: its coordinate is stretched by this."""
 
 _UNCOUNTED_RUN = 4096
+_LEAST = 1e-3
+_MOST_TAPS = 65536
+
+_SIZES = {"conv": 16, "gemm": 8}
+_OTHER_SIZES = 3
+_TRAFFIC = 6
+"""How many coordinates there are of a kernel's sizes, by what it mainly is, and of what it moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,20 @@ class Features:
 def features(kernel: Kernel) -> Features:
     """Return a kernel's coordinates; those with the same main primitive have as many."""
     main = kernel.main
+    if isinstance(main, Softmax):  # attention, however few multiply-accumulates it has, is a matter of its products
+        products = [primitive for primitive in kernel.primitives if isinstance(primitive, Gemm)]
+        main = max(products, key=lambda gemm: gemm.macs) if len(products) > 1 else main
     vector = (*_traffic(kernel), *_sizes(kernel, main))
     return Features(kernel.pattern, vector)
+
+
+def coordinates(operation_type: str) -> int:
+    """Return how many coordinates :func:`features` gives the kernels of an operation type."""
+    if operation_type.startswith("conv"):
+        return _TRAFFIC + _SIZES["conv"]
+    if operation_type in ("matmul", "matmul_activation", "attention", "recurrent"):
+        return _TRAFFIC + _SIZES["gemm"]
+    return _TRAFFIC + _OTHER_SIZES
 
 
 def _traffic(kernel: Kernel) -> tuple[float, ...]:
@@ -93,10 +112,12 @@ def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
 
 
 def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
-    filters, inner = conv.out_channels / conv.groups, conv.in_channels / conv.groups
+    groups = max(1, conv.groups)
+    filters, inner = conv.out_channels / groups, conv.in_channels / groups
     depthwise = conv.groups == conv.in_channels
     results = prod(conv.out_size)
-    row = results if set(conv.kernel) == {1} else conv.out_size[-1]
+    width = conv.out_size[-1] if conv.out_size else 1
+    row = results if set(conv.kernel) == {1} else width
     blocks = ceil(filters / _CHANNEL_BLOCK)
     plain_input = conv.groups == 1 and inner < _CHANNEL_BLOCK
     read = conv.batch * conv.in_channels * prod(conv.in_size) * conv.dtype.bits / 8
@@ -112,11 +133,11 @@ def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
         0.0 if depthwise else _padding(inner, _CHANNEL_BLOCK),
         _padding(blocks, _FILTER_BLOCKS),
         _padding(row, _OUTPUT_TILE),
-        _log(conv.kernel[0] / conv.kernel[-1]),
+        _log(max(1, conv.kernel[0]) / max(1, conv.kernel[-1])) if conv.kernel else 0.0,
         _log((kernel.read_bytes + 1) / (read + 1)),
         3.0 if plain_input else 0.0,
         2 * _log(inside_share(conv)),
-        _log(conv.out_size[-1]),
+        _log(width),
     )
 
 
@@ -138,14 +159,15 @@ def inside_share(conv: Conv) -> float:
     """Return the share of a convolution's multiply-accumulates that read the input and not the padding around it.
 
     A kernel may skip the others: with a dilation of 24 on 14×14, eight of nine. The padding of both sides together
-    follows from the sizes (ONNX Conv-22, output shape), and is taken as even.
+    follows from the sizes (ONNX Conv-22, output shape), and is taken as even. Where sizes are missing, all count.
     """
-    if conv.transposed:
-        return 1.0
     rank = len(conv.kernel)
     strides, dilations = conv.strides or (1,) * rank, conv.dilations or (1,) * rank
-    sizes = zip(conv.in_size, conv.out_size, conv.kernel, strides, dilations, strict=True)
-    return prod(_inside(*each) for each in sizes)
+    sizes = (conv.in_size, conv.out_size, conv.kernel, strides, dilations)
+    whole = all(len(each) == rank and min(each, default=1) > 0 for each in sizes)
+    if conv.transposed or not whole or max(conv.kernel, default=1) > _MOST_TAPS:
+        return 1.0
+    return prod(_inside(*each) for each in zip(*sizes, strict=True))
 
 
 def _inside(size: int, results: int, taps: int, stride: int, dilation: int) -> float:
@@ -164,4 +186,4 @@ def _padding(extent: float, block: int) -> float:
 
 
 def _log(quantity: float) -> float:
-    return log2(max(quantity, 1e-3))
+    return log2(quantity) if quantity > _LEAST else log2(_LEAST)

@@ -6,6 +6,8 @@ Measured kernels and kernels to be predicted are described alike, so that the on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 
 from ..ir import DType
 from ..ir.primitives import (
@@ -24,7 +26,7 @@ from ..ir.primitives import (
     flops,
 )
 
-__all__ = ["OPERATION_TYPES", "Kernel", "entry", "operation_type"]
+__all__ = ["OPERATION_TYPES", "Kernel", "entry", "operation_type", "rank"]
 
 OPERATION_TYPES = (
     "conv2d", "conv2d_pointwise", "conv2d_grouped", "conv2d_depthwise", "conv1d", "conv3d", "conv_transpose",
@@ -82,6 +84,8 @@ class Kernel:
     @property
     def main(self) -> Primitive | None:
         """The primitive that the kernel is named after: the one of most FLOPs, else the one that moves most."""
+        if len(self.primitives) == 1:
+            return self.primitives[0]
         return max(self.primitives, key=lambda primitive: (flops(primitive), _elements(primitive)), default=None)
 
     @property
@@ -148,6 +152,12 @@ def entry(primitive: Primitive) -> str:
         sizes, extra = {"elements": primitive.elements}, {}
     extra = {key: value for key, value in extra.items() if value != 1}
     return "_".join([primitive.tag, *(f"{key}={value}" for key, value in {**sizes, **extra}.items())])
+
+
+@lru_cache(maxsize=65536)
+def rank(kernel: Kernel) -> bytes:
+    """Return a kernel's place in an order without meaning that is the same in every run: what chance would choose."""
+    return blake2b(repr(kernel).encode(), digest_size=8).digest()
 
 
 def _times(sizes: tuple[int, ...]) -> str:

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .amounts import amounts, family
-from .kernel import Kernel
+from .kernel import Kernel, rank
 
-__all__ = ["Rates", "Timing", "fit_rates"]
+__all__ = ["Rates", "Timing", "fit_rates", "seconds_at"]
 
 Floats = NDArray[np.float64]
 Rate = dict[str, float]
@@ -30,10 +30,12 @@ Rate = dict[str, float]
 _RIDGE = 0.02
 _FEWEST = 8
 _ROUNDS = 6
+_LEAST_RIDGE = 1e-12
 _HUBER = 1.5
 _SMALLEST_SCALE = 0.02
-_SHORTEST = 2e-7
-"""No kernel is predicted shorter than this: a fifth of a microsecond is a function call."""
+_COUNTED_ONCE, _LEAST_COUNTED, _MOST_COUNTED = 1e-4, 0.02, 10.0
+_SHORTEST, _LONGEST = 2e-7, 1e9
+"""No kernel is predicted shorter than this: a fifth of a microsecond is a function call; or longer than 30 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,7 @@ class Rates:
     def seconds(self, kernel: Kernel) -> float:
         """Return a kernel's time, which is at least 0.2 µs."""
         rates = self.families.get(family(kernel), self.common)
-        found = sum(amount * rates.get(name, 0.0) for name, amount in amounts(kernel, self.near_bytes).items())
-        return max(found, _SHORTEST)
+        return seconds_at(rates, amounts(kernel, self.near_bytes))
 
     def know(self, kernel: Kernel) -> bool:
         """Whether the main part of a kernel's work, beyond its launch and its traffic, was measured anywhere."""
@@ -65,6 +66,12 @@ class Rates:
             return True
         names = [name for name in amounts(kernel, self.near_bytes) if not name.startswith(("bytes", "launch"))]
         return any(name in self.common for name in names)
+
+
+def seconds_at(rates: Mapping[str, float], work: Mapping[str, float]) -> float:
+    """Return the time of amounts of work at given rates."""
+    found = sum(amount * rates.get(name, 0.0) for name, amount in work.items())
+    return min(max(found, _SHORTEST), _LONGEST)
 
 
 def fit_rates(timings: Sequence[Timing], near_bytes: int) -> Rates:
@@ -84,31 +91,37 @@ def fit_rates(timings: Sequence[Timing], near_bytes: int) -> Rates:
 
 
 def _merged(timings: Sequence[Timing]) -> list[Timing]:
-    """One timing for each group of kernels: the median of its own, and the sum of their weights."""
+    """One timing for each group of kernels, in an order that is always the same: the median of its own."""
     same: dict[tuple[Kernel, ...], list[Timing]] = defaultdict(list)
     for timing in timings:
         same[timing.kernels].append(timing)
     return [
-        Timing(kernels, median(row.seconds for row in rows), sum(row.weight for row in rows) ** 0.5)
-        for kernels, rows in same.items()
+        _counted(kernels, median(row.seconds for row in rows), sum(row.weight for row in rows) ** 0.5)
+        for kernels, rows in sorted(same.items(), key=lambda each: [rank(kernel) for kernel in each[0]])
     ]
+
+
+def _counted(kernels: tuple[Kernel, ...], seconds: float, weight: float) -> Timing:
+    """What takes long counts for more, up to 3 times what takes 0.1 ms: sums of times are what predictions are for."""
+    return Timing(kernels, seconds, weight * min(_MOST_COUNTED, max(_LEAST_COUNTED, seconds / _COUNTED_ONCE)) ** 0.5)
 
 
 def _fit(timings: Sequence[Timing], prior: Mapping[str, float], near_bytes: int) -> Rate:
     from scipy.optimize import nnls
 
     table, names = _table(timings, near_bytes)
+    if not names:
+        return {}
     ridge = _RIDGE * np.sqrt(len(timings)) * np.minimum(np.sqrt((table**2).mean(axis=0)), 1.0)
-    drawn = ridge * np.array([prior.get(name, 0.0) / _UNIT for name in names])
+    held = np.sqrt(ridge**2 + _LEAST_RIDGE)
+    drawn = ridge**2 / held * np.array([prior.get(name, 0.0) / _UNIT for name in names])
     weights = np.sqrt(np.array([timing.weight for timing in timings]))
     base = weights.copy()
     rates = np.zeros(len(names))
     for _ in range(_ROUNDS):
-        weighted = table * weights[:, None]
-        normal = weighted.T @ weighted + np.diag(ridge**2 + 1e-12)
-        factor = np.linalg.cholesky(normal)
-        wanted = np.linalg.solve(factor, weighted.T @ weights + ridge * drawn)
-        rates, _ = nnls(factor.T, wanted, maxiter=80 * len(names))
+        measured, drawing = np.column_stack([table, np.ones(len(table))]), np.column_stack([np.diag(held), drawn])
+        triangle = np.asarray(np.linalg.qr(np.vstack([measured * weights[:, None], drawing]), mode="r"))[: len(names)]
+        rates, _ = nnls(triangle[:, :-1], triangle[:, -1], maxiter=80 * len(names))
         weights = base * _robust(table @ rates)
     return {name: float(rate) * _UNIT for name, rate in zip(names, rates, strict=True)}
 

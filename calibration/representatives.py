@@ -1,27 +1,33 @@
-"""Which samples stand for all: at most 400 kernels of each family, so that evidence stays small and quick to load."""
+"""Which samples stand for all: at most 800 kernels of each family, so that evidence stays small and quick to load."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from math import log
 
 from .amounts import family
-from .kernel import Kernel
+from .kernel import Kernel, rank
 from .sample import Sample
 
 __all__ = ["kept", "representatives"]
 
-_MOST = 400
+_MOST = 800
 _PREFERRED = "profile"
 
 
-def kept(weights: Mapping[Kernel, float]) -> list[Kernel]:
-    """Return at most 400 kernels: those of most weight, and of equals a random choice that is always the same."""
-    order = np.random.default_rng(0).permutation(len(weights))
-    weighed = [(-weight, order[i], kernel) for i, (kernel, weight) in enumerate(weights.items())]
-    return [kernel for _, _, kernel in sorted(weighed, key=lambda each: each[:2])[:_MOST]]
+def kept(weights: Mapping[Kernel, float], seconds: Mapping[Kernel, float]) -> list[Kernel]:
+    """Return at most 800 kernels: those of most weight, and of equals a random choice that is always the same.
+
+    A kernel is chosen with a likelihood in proportion to its time (Efraimidis and Spirakis, "Weighted random sampling
+    with a reservoir", 2006): small ones are many, and what they take in all is little.
+    """
+    return sorted(weights, key=lambda kernel: (-weights[kernel], _draw(kernel) / seconds[kernel]))[:_MOST]
+
+
+def _draw(kernel: Kernel) -> float:
+    """An exponentially distributed number that is always the same for a kernel."""
+    return -log((int.from_bytes(rank(kernel), "big") + 1) / 2**64)
 
 
 def representatives(samples: Sequence[Sample]) -> tuple[Sample, ...]:
@@ -38,7 +44,8 @@ def representatives(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     families: dict[str, dict[Kernel, float]] = defaultdict(dict)
     for kernel, sample in alone.items():
         families[family(kernel)][kernel] = float(sample.source == _PREFERRED)
-    chosen = {kernel for kernels in families.values() for kernel in kept(kernels)}
+    seconds = {kernel: sample.seconds.median for kernel, sample in alone.items()}
+    chosen = {kernel for kernels in families.values() for kernel in kept(kernels, seconds)}
     in_parts = {sample.model for sample in samples if sample.source != "network"}
     groups = [s for s in samples if len(s.kernels) > 1 and (s.source != "network" or s.model not in in_parts)]
     return (*(sample for kernel, sample in alone.items() if kernel in chosen), *groups)

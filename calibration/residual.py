@@ -10,14 +10,17 @@ Williams, "Gaussian Processes for Machine Learning" (2006), chapters 2, 4 and 5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .features import Features
+from .strict_json import Entry
 
 __all__ = ["Residual", "ResidualData", "fit_residual", "residual_from_json", "residual_to_json"]
 
@@ -32,6 +35,12 @@ _JITTER = 1e-6
 _MARGIN = 0.25
 """How far beyond the range of what was measured still counts as within, in powers of two."""
 
+_ALIKE = 6e-6
+"""Coordinates that differ by less than this share are the same: a file holds six digits of them."""
+
+_TILE = 32768
+"""Covariances that are computed at a time where only a sum of them is wanted: those fit in a cache."""
+
 _LIMIT = 1.5
 """No residual is believed beyond a factor of exp(1.5) = 4.5."""
 
@@ -39,6 +48,12 @@ _PRIOR = ((-1.2, 0.7), (-3.2, 0.5), (0.5, 1.5), (-2.0, 0.7))
 _LENGTH_PRIOR = (1.5, 0.8)
 """Means and standard deviations of the hyperparameters' logarithms (the third's logit): amplitude of shape, noise,
 correlation across categories, amplitude of category; and each feature's length."""
+
+_LOWEST, _HIGHEST = (-10.0, -10.0, -10.0, -10.0), (3.0, 3.0, 10.0, 3.0)
+_SHORTEST_LENGTH, _LONGEST_LENGTH = -3.0, 10.0
+_LARGEST_VALUE = 1000.0
+_MOST = 4096
+"""What is believed of hyperparameters, coordinates, values and samples; beyond it are no measurements but mistakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +72,28 @@ class ResidualData:
 
 
 class Residual:
-    """The process given its data; predicting n kernels costs n × samples²."""
+    """The process given its data; predicting n kernels costs n × samples². It is solved when it is first asked."""
 
     def __init__(self, given: ResidualData) -> None:
-        from scipy.linalg import cho_solve
-
         self.given = given
         self._names = {name: index for index, name in enumerate(dict.fromkeys(given.categories))}
         self._center = given.vectors.mean(axis=0)
         self._level = float(np.median(given.values))
         self._categories = self._indices(given.categories)
+
+    @cached_property
+    def _factor(self) -> Floats:
+        given = self.given
         covariance = self._covariance(given.vectors, self._categories, given.vectors, self._categories)
         covariance[np.diag_indices_from(covariance)] += self.noise_variance + given.noise + _JITTER
-        self._factor = np.linalg.cholesky(covariance)
-        self._solved: Floats = cho_solve((self._factor, True), given.values - self._level, check_finite=False)
+        return _factored(covariance)
+
+    @cached_property
+    def _solved(self) -> Floats:
+        from scipy.linalg import cho_solve
+
+        solved: Floats = cho_solve((self._factor, True), self.given.values - self._level, check_finite=False)
+        return solved
 
     @property
     def noise_variance(self) -> float:
@@ -84,40 +107,64 @@ class Residual:
 
     def predict(self, features: Sequence[Features]) -> tuple[Floats, Floats]:
         """Return the expected f of each kernel, and its variance."""
-        mean, explained, _, _ = self._explained(features)
+        vectors, categories = self._points(features)
+        mean, cross = self._mean(vectors, categories)
         whole = self.prior_variance + _FAMILY_STD**2
-        return mean, np.maximum(whole - (explained**2).sum(axis=0), 0.0)
+        return mean, np.maximum(whole - (self._whitened(cross.T) ** 2).sum(axis=0), 0.0)
 
     def combined(self, features: Sequence[Features], weights: Floats) -> tuple[Floats, float]:
-        """Return the expected f of each kernel, and the variance of the weighted sum of all of them."""
-        mean, explained, vectors, categories = self._explained(features)
-        prior = self._covariance(vectors, categories, vectors, categories)
-        weights = weights * np.exp(mean)
-        return mean, max(0.0, float(weights @ prior @ weights - ((explained @ weights) ** 2).sum()))
+        """Return the expected f of each kernel, and the variance of the sum of ``weights`` · exp(f).
 
-    def _explained(self, features: Sequence[Features]) -> tuple[Floats, Floats, Floats, Integers]:
+        It is no less than with independent errors: those of shapes on either side of a sample have opposite signs if
+        the covariance is just as supposed, and that is not relied upon.
+        """
+        vectors, categories = self._points(features)
+        mean, cross = self._mean(vectors, categories)
+        weights = weights * np.exp(mean)
+        prior, explained = self._summed_covariance(vectors, categories, weights), self._whitened(cross.T)
+        alone = self.prior_variance + _FAMILY_STD**2 - (explained**2).sum(axis=0)
+        independent = float(weights**2 @ np.maximum(alone, 0.0))
+        return mean, max(independent, prior - float(((explained @ weights) ** 2).sum()))
+
+    def _summed_covariance(self, vectors: Floats, categories: Integers, weights: Floats) -> float:
+        """The prior variance of a weighted sum, of which no n × n table is kept: some rows at a time, right of the
+        diagonal."""
+        total, start, count = 0.0, 0, len(weights)
+        while start < count:
+            stop = min(count, start + max(1, _TILE // (count - start)))
+            block = self._covariance(vectors[start:stop], categories[start:stop], vectors[start:], categories[start:])
+            sums, own = weights[start:stop] @ block, stop - start
+            total += float(sums[:own] @ weights[start:stop] + 2 * (sums[own:] @ weights[stop:]))
+            start = stop
+        return total
+
+    def _mean(self, vectors: Floats, categories: Integers) -> tuple[Floats, Floats]:
+        """The expected f of each kernel, and its covariances with the samples."""
+        cross = self._covariance(vectors, categories, self.given.vectors, self._categories)
+        return np.clip(cross @ self._solved + self._level, -_LIMIT, _LIMIT), cross
+
+    def _whitened(self, covariances: Floats) -> Floats:
         from scipy.linalg import solve_triangular
 
-        vectors = np.array([one.vector for one in features])
-        categories = self._indices([one.category for one in features])
-        cross = self._covariance(vectors, categories, self.given.vectors, self._categories)
-        mean = np.clip(cross @ self._solved + self._level, -_LIMIT, _LIMIT)
-        explained: Floats = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        return mean, explained, vectors, categories
+        whitened: Floats = solve_triangular(self._factor, covariances, lower=True, check_finite=False)
+        return whitened
 
-    def nearest(self, features: Sequence[Features], within: float) -> tuple[Floats, Integers, Integers]:
-        """Return each kernel's distance to the sample nearest to it, in lengths, which that is, and how many are near.
+    def _points(self, features: Sequence[Features]) -> tuple[Floats, Integers]:
+        return np.array([one.vector for one in features]), self._indices([one.category for one in features])
+
+    def nearest(self, features: Sequence[Features], within: float) -> tuple[NDArray[np.bool_], Integers, Integers]:
+        """Return whether each kernel is the sample nearest to it, which one that is, and how many are near.
 
         Another category is as far as one length.
         """
         lengths = np.exp(self.given.hyperparameters[4:])
-        vectors = np.array([one.vector for one in features])
-        categories = self._indices([one.category for one in features])
+        vectors, categories = self._points(features)
         squared = _squared(vectors / lengths, self.given.vectors / lengths)
         squared = squared + (categories[:, None] != self._categories[None, :])
-        index = squared.argmin(axis=1)
-        closest = np.sqrt(squared[np.arange(len(index)), index])
-        return closest, np.asarray(index, dtype=np.int64), np.asarray((squared < within**2).sum(axis=1))
+        index = np.asarray(squared.argmin(axis=1), dtype=np.int64)
+        alike = np.isclose(vectors, self.given.vectors[index], rtol=_ALIKE, atol=_ALIKE).all(axis=1)
+        same = alike & (categories == self._categories[index])
+        return same, index, np.asarray((squared < within**2).sum(axis=1))
 
     def inside(self, features: Sequence[Features]) -> NDArray[np.bool_]:
         """Whether each kernel lies within the range of what was measured, in every one of its coordinates."""
@@ -184,7 +231,18 @@ def _tuned(vectors: Floats, categories: Sequence[str], values: Floats, noise: Fl
         method="L-BFGS-B",
         options={"maxiter": _STEPS},
     )
-    return np.asarray(found.x)
+    return _believable(found.x)
+
+
+def _factored(covariance: Floats) -> Floats:
+    """The Cholesky factor; where rounding leaves a matrix not quite positive definite, of one with more noise."""
+    level = float(np.diag(covariance).mean())
+    for noise in (0.0, 1e-6, 1e-3):
+        try:
+            return np.asarray(np.linalg.cholesky(covariance + noise * level * np.eye(len(covariance))), float)
+        except np.linalg.LinAlgError:
+            continue
+    return np.asarray(np.linalg.cholesky(covariance + level * np.eye(len(covariance))), float)
 
 
 def _misfit(logs: Floats, squares: Floats, same: NDArray[np.bool_], values: Floats, noise: Floats) -> float:
@@ -234,23 +292,39 @@ def residual_to_json(residual: Residual) -> dict[str, Any]:
     }
 
 
-def residual_from_json(written: Mapping[str, Any]) -> Residual:
-    """Return the process that was written.
+def residual_from_json(entry: Entry, coordinates: int) -> Residual:
+    """Return the process that was written, of kernels with so many ``coordinates``.
 
     Raises:
-        ValueError: numbers are missing, not finite, or not as many as they must be.
+        CalibrationError: numbers are missing, no numbers, beyond all measure, or not as many as they must be.
     """
-    vectors, values = np.array(written["vectors"], dtype=float), np.array(written["values"], dtype=float)
-    noise, logs = np.array(written["noise"], dtype=float), np.array(written["hyperparameters"], dtype=float)
-    categories = tuple(str(written["names"][index]) for index in written["categories"])
+    values = entry["values"].numbers(-_LARGEST_VALUE, _LARGEST_VALUE)
     count = len(values)
-    if vectors.ndim != 2 or not count == len(vectors) == len(noise) == len(categories):
-        raise ValueError("its vectors, values, noise and categories differ in number")
-    if len(logs) != 4 + vectors.shape[1]:
-        raise ValueError(f"it has {len(logs)} hyperparameters for {vectors.shape[1]} features")
-    if not all(np.isfinite(each).all() for each in (vectors, values, noise, logs)) or (noise < 0).any():
-        raise ValueError("it has numbers that are not finite, or a negative variance")
-    return Residual(ResidualData(vectors, categories, values, noise, logs))
+    if not 0 < count <= _MOST:
+        raise entry["values"].fail(f"{count} samples; there must be some, and at most {_MOST}")
+    noise = entry["noise"].numbers(0.0, _LARGEST_VALUE**3)
+    rows, names, places = entry["vectors"].list_of(list), entry["names"].list_of(str), entry["categories"].list_of(int)
+    if not len(rows) == len(noise) == len(places) == count:
+        raise entry.fail("its vectors, values, noise and categories differ in number")
+    if not 0 <= min(places) <= max(places) < len(names):
+        raise entry["categories"].fail(f"expected places in the list of {len(names)} names")
+    if any(len(row) != coordinates for row in rows):
+        raise entry["vectors"].fail(f"expected lists of {coordinates} numbers, which this version describes kernels by")
+    flat = Entry(list(chain.from_iterable(rows)), entry.file, entry["vectors"].path)
+    vectors = np.array(flat.numbers(-_LARGEST_VALUE, _LARGEST_VALUE)).reshape(count, coordinates)
+    logs = np.array(entry["hyperparameters"].numbers(-_LARGEST_VALUE, _LARGEST_VALUE))
+    if len(logs) != 4 + coordinates:
+        raise entry["hyperparameters"].fail(f"expected {4 + coordinates} numbers, got {len(logs)}")
+    if (logs != _believable(logs)).any():
+        raise entry["hyperparameters"].fail("they are beyond what fitting gives")
+    categories = tuple(names[place] for place in places)
+    return Residual(ResidualData(vectors, categories, np.array(values), np.array(noise), logs))
+
+
+def _believable(logs: Floats) -> Floats:
+    count = len(logs) - 4
+    low, high = (*_LOWEST, *[_SHORTEST_LENGTH] * count), (*_HIGHEST, *[_LONGEST_LENGTH] * count)
+    return np.clip(logs, low, high)
 
 
 def _rounded(number: float) -> float:

@@ -23,6 +23,7 @@ LARGEST_FILE = 256 * 1024 * 1024
 """Bytes, after decompression, above which a file is refused."""
 
 _LONGEST_SHOWN = 40
+_WORDS = {int: "whole number", float: "number", str: "text", list: "list"}
 T = TypeVar("T")
 
 
@@ -184,6 +185,25 @@ class Entry:
         if not math.isfinite(number):
             raise self.expected("a finite number")
         return number
+
+    def numbers(self, low: float, high: float) -> list[float]:
+        """The value as a list of finite numbers from ``low`` to ``high``."""
+        numbers = self.list_of(int, float)
+        if not numbers or (low <= min(numbers) and max(numbers) <= high and math.isfinite(sum(numbers))):
+            return numbers
+        for element in self.elements():
+            if not low <= element.number <= high:
+                raise element.expected(f"a number from {low:g} to {high:g}")
+        return numbers
+
+    def list_of(self, *types: type) -> list[Any]:
+        """The value as a list, long ones quickly read, of nothing but values of these types."""
+        if not isinstance(self.value, list):
+            raise self.expected("a list")
+        if not set(map(type, self.value)) <= set(types):
+            wrong = next(element for element in self.elements() if type(element.value) not in types)
+            raise wrong.expected("a " + " or ".join(_WORDS[kind] for kind in types))
+        return self.value
 
     @property
     def positive(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -307,6 +308,22 @@ def test_measured_then_fitted_is_what_graphs_opt_uses(run: Run, samples: Path, n
     assert "●" in run("plot", path_of(HOST))[1]
 
 
+@pytest.mark.parametrize("block", [{"method": "luck"}, {"method": "rates"}, "emptied"])
+def test_evidence_whose_estimator_is_broken_is_an_error_where_it_is_used(
+    run: Run, machine: FakeRunner, samples: Path, networks: Path, block: Any
+) -> None:
+    run("fit", samples)
+    path = path_of(HOST)
+    content = json.loads(path.read_text())
+    if block == "emptied":
+        content["estimator"]["residuals"] = {name: {} for name in content["estimator"]["residuals"]}
+    else:
+        content["estimator"] = block
+    path.write_text(json.dumps(content))
+    code, _, err = run("validate", TARGET, "--models", networks)
+    assert code == 1 and "graphs-calibrate fit" in err and machine.ran == []
+
+
 def test_the_same_command_goes_on_where_it_was(run: Run, machine: FakeRunner, tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     machine.interrupted_at = 4
@@ -542,3 +559,22 @@ def test_a_runtimes_profile_needs_its_model(run: Run, networks: Path, tmp_path: 
     path.write_text(json.dumps(events))
     code, _, err = run("import", path, TARGET, "--models", networks / "net0.onnx")
     assert code == 1 and str(path) in err
+
+
+# -- the guide ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_guide_shows_runs(
+    run: Run, machine: FakeRunner, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").symlink_to(networks)
+    (tmp_path / "latencies.csv").write_text("model,latency_ms\nnet0,2.7\n")
+    guide = (ROOT / "docs" / "calibrating.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[2:] for line in guide.splitlines() if line.startswith("$ graphs-calibrate ")]
+    commands += [shlex.split(line)[1:] for line in guide.splitlines() if line.startswith("    graphs-calibrate ")]
+    assert {words[0] for words in commands} == set(COMMANDS)
+    for words in commands:
+        code, _, err = run(*words)
+        assert code == 0, f"{words}: {err}"
+    assert "●" in (tmp_path / "matmul.txt").read_text()

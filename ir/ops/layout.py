@@ -262,10 +262,12 @@ def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
 def slice_(op: Op) -> Lowering:
     """A copy of what is kept; the rest is not read."""
     shape, kept = tensor(op, 0).shape or (), result_dims(op)
-    whole = len(kept)
-    while whole and shape[whole - 1] == kept[whole - 1]:
-        whole -= 1
-    return _copy_part(op, prod(kept[max(0, whole - 1) :]))
+    _, _, axes, steps = _slice_bounds(op, len(kept))
+    if len(shape) != len(kept) or axes is None or steps is None:
+        return _copy_part(op)
+    apart = {normal_axis(axis, len(kept)) for axis, step in zip(axes, steps, strict=True) if step != 1}
+    cut = next((axis for axis in reversed(range(len(kept))) if axis in apart or shape[axis] != kept[axis]), 0)
+    return _copy_part(op, prod(kept[cut + 1 if cut in apart else cut :]))
 
 
 @define("com.microsoft.nchwc.ReorderInput", "com.microsoft.nchwc.ReorderOutput", kind=Kind.LAYOUT)

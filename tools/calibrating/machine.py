@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ...targets import Target
 from ...targets.machine import read_machine
 from .settings import measured_runtime
 
-__all__ = ["Bench", "bench", "caches_of", "threads_of"]
+__all__ = ["Bench", "bench", "caches_of", "cores_withheld", "threads_of"]
 
 _ONE_THREAD = "1-thread"
 _GPU = "gpu"
@@ -35,6 +36,16 @@ class Bench:
 def threads_of(target: Target) -> int:
     """Return how many threads a target's kernels run on: one in the mode ``1-thread``, else one for each core."""
     return 1 if target.mode == _ONE_THREAD or target.device.device_class == _GPU else read_machine().cores
+
+
+def cores_withheld(target: Target) -> str:
+    """Say that this process may not use all cores, where the target is all of them; else an empty text."""
+    usable, there = read_machine().cores, os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    if target.mode == _ONE_THREAD or affinity >= there:
+        return ""
+    stands = "one core" if usable == 1 else f"{usable} cores"
+    return f"this process may use {affinity} of {there} processors: {target.device.name} stands for {stands} now"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ...passes.reproducer import precision_named
 from ...targets import Target
 from .agenda import Agenda, agenda_of
 from .console import Console
-from .machine import Bench, bench, caches_of
+from .machine import Bench, bench, caches_of, cores_withheld
 from .models import Describe, files_of
 from .progress import Progress, State
 from .settings import measured_runtime, setting_of, target_named
@@ -56,6 +56,8 @@ def run(
     files = files_of(models)
     path = Path(output or f"{wanted.device.name}.samples.jsonl")
     budget = budget or _BUDGETS[quick]
+    if withheld := cores_withheld(wanted):
+        console.messages.warning(withheld)
     with bench(wanted) as ready:
         setting = setting_of(wanted, precision)
         with SamplesWriter(path, setting, ready.environment) as writer:

@@ -22,7 +22,7 @@ from ..units import percent
 from .console import Console, write_file
 from .evidence import fitter, now
 from .figures import Verdict, as_json, text_of, verdict_of
-from .machine import bench
+from .machine import bench, cores_withheld
 from .models import files_of
 from .progress import Progress, State
 from .settings import measured_runtime, setting_of, spec_of, target_named, target_of_setting
@@ -111,6 +111,8 @@ def _chosen(path: Path, settings: list[Setting], target: Target | None, precisio
 
 def _measured(names: tuple[str, ...], target: Target, precision: str | None, runs: int, console: Console) -> Verdict:
     measured_runtime(target)
+    if withheld := cores_withheld(target):
+        console.messages.warning(withheld)
     predicted = [predict(path, target, precision) for path in files_of(names)]
     precisions = sorted({one.report.precision for one in predicted})
     if len(precisions) > 1:
