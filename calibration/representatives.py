@@ -1,4 +1,8 @@
-"""Which samples stand for all: at most 800 kernels of each family, so that evidence stays small and quick to load."""
+"""Which samples stand for all, so that evidence stays small and quick to load.
+
+The estimator learns from at most 800 kernels of a family, as numbers. As samples, whole, a file of evidence keeps 50 of
+a family: enough to look sizes up and to see what was measured; all of them are in the file of samples.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,17 @@ from .sample import Sample
 __all__ = ["kept", "representatives"]
 
 _MOST = 800
+_MOST_WRITTEN = 50
 _PREFERRED = "profile"
 
 
-def kept(weights: Mapping[Kernel, float], seconds: Mapping[Kernel, float]) -> list[Kernel]:
-    """Return at most 800 kernels: those of most weight, and of equals a random choice that is always the same.
+def kept(weights: Mapping[Kernel, float], seconds: Mapping[Kernel, float], most: int = _MOST) -> list[Kernel]:
+    """Return at most ``most`` kernels: those of most weight, and of equals a random choice that is always the same.
 
     A kernel is chosen with a likelihood in proportion to its time (Efraimidis and Spirakis, "Weighted random sampling
     with a reservoir", 2006): small ones are many, and what they take in all is little.
     """
-    return sorted(weights, key=lambda kernel: (-weights[kernel], _draw(kernel) / seconds[kernel]))[:_MOST]
+    return sorted(weights, key=lambda kernel: (-weights[kernel], _draw(kernel) / seconds[kernel]))[:most]
 
 
 def _draw(kernel: Kernel) -> float:
@@ -31,7 +36,7 @@ def _draw(kernel: Kernel) -> float:
 
 
 def representatives(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Return the samples that evidence keeps: of each family's kernels those that are kept, of groups of kernels all.
+    """Return the samples that evidence keeps: of each family's kernels the chosen ones, of groups of kernels all.
 
     A whole network is left out where its kernels were measured one by one.
     """
@@ -45,7 +50,7 @@ def representatives(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     for kernel, sample in alone.items():
         families[family(kernel)][kernel] = float(sample.source == _PREFERRED)
     seconds = {kernel: sample.seconds.median for kernel, sample in alone.items()}
-    chosen = {kernel for kernels in families.values() for kernel in kept(kernels, seconds)}
+    chosen = {kernel for kernels in families.values() for kernel in kept(kernels, seconds, _MOST_WRITTEN)}
     in_parts = {sample.model for sample in samples if sample.source != "network"}
     groups = [s for s in samples if len(s.kernels) > 1 and (s.source != "network" or s.model not in in_parts)]
     return (*(sample for kernel, sample in alone.items() if kernel in chosen), *groups)

@@ -22,6 +22,9 @@ STATISTICS = ("n", "median", "mean", "std", "minimum", "maximum", "ci_low", "ci_
 
 _TYPES = [int, *[float] * (len(STATISTICS) - 1)]
 _ROUNDING = 1e-9
+_LARGEST = 1 << 62
+"""No size of a kernel is larger: whoever says so made a mistake, and products of such sizes are no numbers any more."""
+
 _SIZES = ("weight_bytes", "read_bytes", "write_bytes", "swept_bytes", "reordered_bytes")
 
 
@@ -59,9 +62,9 @@ def decode_kernel(entry: Entry) -> Kernel:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise entry.fail(f"no kernel: {error}") from None
     for name in _SIZES:
-        if name in entry.mapping:
-            _ = entry[name].count
-    if kernel.launches < 1 or isinstance(kernel.launches, bool):
+        if name in entry.mapping and entry[name].count > _LARGEST:
+            raise entry[name].expected(f"at most {_LARGEST} bytes")
+    if isinstance(kernel.launches, bool) or not 1 <= kernel.launches <= _LARGEST:
         raise entry["launches"].expected("a whole number of at least one")
     for i, primitive in enumerate(entry["primitives"].elements()):
         _check_sizes(primitive.mapping, entry, i)
@@ -71,8 +74,12 @@ def decode_kernel(entry: Entry) -> Kernel:
 def _check_sizes(primitive: Mapping[str, Any], entry: Entry, place: int) -> None:
     for key, value in primitive.items():
         sizes = value if isinstance(value, list) else [value]
-        if any(isinstance(size, float) or (isinstance(size, int) and size < 0) for size in sizes):
-            raise entry.fail(f"primitives[{place}].{key}: expected whole numbers of at least zero, got {value!r}")
+        if any(isinstance(size, float) or (isinstance(size, int) and not 0 <= size <= _LARGEST) for size in sizes):
+            raise Entry(value, entry.file, f"{entry.path}.primitives[{place}].{key}").expected(
+                f"whole numbers of at least zero and at most {_LARGEST}"
+            )
+    if primitive.get("groups") == 0:
+        raise entry.fail(f"primitives[{place}].groups: expected at least one group")
 
 
 def _read_row(row: Entry, kernels: tuple[Kernel, ...]) -> Sample:

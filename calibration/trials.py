@@ -41,7 +41,10 @@ def networks(samples: Iterable[Sample]) -> dict[str, tuple[Sample, ...]]:
     """Return each network's samples that make up its time: the whole, if that was measured, else its parts in a row."""
     whole: dict[str, list[Sample]] = {}
     parts: dict[str, list[Sample]] = {}
+    synthetic = {sample.model for sample in samples if sample.source == "microbenchmark"}
     for sample in samples:
+        if sample.model in synthetic:
+            continue
         if sample.model and sample.source == "network":
             whole.setdefault(sample.model, []).append(sample)
         elif sample.model and sample.source in ("subgraph", "profile"):

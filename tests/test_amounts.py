@@ -89,10 +89,23 @@ def test_attention_is_described_by_its_products_however_small() -> None:
     assert other[6] - one[6] == 1.0  # twice the rows
 
 
-def test_a_factor_of_two_is_a_distance_of_one() -> None:
-    one, other = features(gemm(64, 128, 256)).vector, features(gemm(128, 128, 256)).vector
-    moved = [abs(b - a) for a, b in zip(one, other, strict=True)]
-    assert moved[6:9] == [1.0, 0.0, 0.0]
+@pytest.mark.parametrize(
+    ("one", "other", "moved"),
+    [
+        (gemm(64, 128, 256), gemm(128, 128, 256), [1, 0, 0]),
+        (gemm(64, 128, 256), gemm(64, 256, 256), [0, 1, 0]),
+        (gemm(64, 128, 256), gemm(64, 128, 512), [0, 0, 1]),
+        (softmax(8, 64), softmax(8, 128), [0, 1, 0]),
+        (elementwise(1024), elementwise(2048), [1, 0, 0]),
+        (copy(1024, 4), copy(1024, 8), [0, 1, 0]),
+        (conv(16, 32, 14), conv(16, 64, 14), [0, 1, 0]),
+        (conv(16, 32, 14), conv(32, 32, 14), [0, 0, 1]),
+        (conv(16, 32, 14), conv(16, 32, 28), [2, 0, 0]),
+    ],
+)
+def test_a_factor_of_two_is_a_distance_of_one(one: Kernel, other: Kernel, moved: list[float]) -> None:
+    between = [b - a for a, b in zip(features(one).vector, features(other).vector, strict=True)]
+    assert between[6:9] == pytest.approx(moved)
 
 
 def brute_inside_share(size: int, results: int, taps: int, stride: int, dilation: int) -> float:
@@ -128,6 +141,15 @@ def test_channels_are_padded_to_the_vector_and_rows_to_the_tile() -> None:
     assert found["macs in tiles"] == pytest.approx(14 * 18 * 64 * 32 * 9 * share / 1000)
     odd = amounts(made("Conv", replace(PLAIN, out_channels=49), 0, 0, 0, "blocked"), NEAR)
     assert odd["macs"] == pytest.approx(found["macs"])  # 49 channels take as many blocks as 64
+
+
+def test_a_product_is_counted_as_it_is_and_as_it_is_tiled() -> None:
+    found = amounts(gemm(13, 17, 300), NEAR)
+    assert found["macs"] == pytest.approx(13 * 17 * 0.3)
+    assert found["macs in tiles"] == pytest.approx(24 * 32 * 0.3)
+    assert found["partial sums"] == pytest.approx(13 * 17 * 2 / 1000)
+    steps = amounts(made("LSTM", Gemm(1, 16, 16, F32, weight=True, steps=7), 0, 0, 0), NEAR)
+    assert steps["macs"] == pytest.approx(7 * 0.256) and steps["products"] == 0.007
 
 
 def test_a_depthwise_convolution_of_a_few_channels_still_fills_its_vectors() -> None:
@@ -183,6 +205,14 @@ def test_a_family_of_its_own_goes_its_own_way() -> None:
     rates = fit_rates([*(Timing((kernel,), 1e-6 * i) for i, kernel in enumerate(blocked, 1)), *slow], NEAR)
     assert rates.seconds(plain[20]) == pytest.approx(2.1e-4, rel=0.1)
     assert rates.seconds(blocked[20]) == pytest.approx(2.1e-5, rel=0.1)
+
+
+def test_rates_are_not_moved_by_what_was_disturbed() -> None:
+    rows = [elementwise(1000 * i) for i in range(1, 60)]
+    times = [2e-6 + kernel.bytes * 1e-10 for kernel in rows]
+    disturbed = [time * (8 if i % 8 == 3 else 1) for i, time in enumerate(times)]
+    rates = fit_rates([Timing((kernel,), time) for kernel, time in zip(rows, disturbed, strict=True)], NEAR)
+    assert [rates.seconds(kernel) for kernel in rows] == pytest.approx(times, rel=0.02)
 
 
 # -- timings ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The estimator: right on a machine made up for the purpose, and no wrong figure whatever it is given."""
+"""The estimator: right on a machine made up for the purpose, and sure of what it can be sure of."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ import pytest
 from made_up_machine import (
     LAUNCH,
     PROFILER,
+    evidence,
     gemm,
+    held_out,
     kernels,
     made,
+    measurements,
     network,
+    read,
+    roofline,
     sample,
     true_seconds,
     whole,
+    written,
 )
 
 from graphs.calibration.curves import CurveEstimator
@@ -29,7 +35,7 @@ from graphs.calibration.features import features
 from graphs.calibration.kernel import Kernel
 from graphs.calibration.prediction import NORMAL_95, Estimator, Quality
 from graphs.calibration.profile import parse_profile, print_profile
-from graphs.calibration.residual import Residual, ResidualData
+from graphs.calibration.residual import Residual, ResidualData, fit_residual
 from graphs.ir import DType
 from graphs.ir.primitives import Gemm, Scan, Unknown
 
@@ -115,6 +121,16 @@ def test_disturbed_measurements_do_not_spoil_the_others() -> None:
     off = np.abs(errors(fitted([*disturbed, *networks], roofline()), held_out()))
     assert np.median(off) < 0.035
     assert np.quantile(off, 0.9) < 0.15
+
+
+def test_one_measurement_far_off_says_nothing_of_its_neighbours() -> None:
+    shapes = [features(gemm(64, 64, round(2 ** (4 + i / 8)))) for i in range(40)]
+    values = 0.1 * np.sin(np.arange(40) / 9)
+    disturbed = values + (np.arange(40) == 20) * 1.2
+    logs = np.array([-1.2, -3.0, 0.5, -2.0, *[1.5] * len(shapes[0].vector)])
+    found = fit_residual(shapes, disturbed, np.full(40, 1e-4), logs)
+    assert found.given.noise[20] > 1.0 and found.given.noise[[19, 21]].max() == 1e-4
+    assert found.predict(shapes)[0] == pytest.approx(values, abs=0.04)
 
 
 # -- how closely it matches --------------------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ from graphs.calibration.estimator import fit, fitted
 from graphs.calibration.kernel import Kernel
 from graphs.calibration.prediction import Quality
 from graphs.calibration.sample import Sample
+from graphs.calibration.sample_table import decode_kernel
+from graphs.calibration.strict_json import Entry
 from graphs.ir import DType
+from graphs.ir.codec import encode
 from graphs.ir.primitives import Conv, Elementwise, Gemm, Softmax, Unknown
 
 Json = dict[str, Any]
@@ -80,6 +83,25 @@ def test_a_time_that_no_kernel_takes_is_refused(seconds: float) -> None:
     with pytest.raises(CalibrationError, match="no kernel takes") as caught:
         fit([*few(10), sample(gemm(8, 8, 8), seconds)], roofline())
     assert caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"groups": 0}, r"primitives\[0\].groups: expected at least one group"),
+        ({"in_channels": 10**400}, r"primitives\[0\].in_channels: expected whole numbers of at least zero and at most"),
+        ({"kernel": [10**400, 1]}, r"primitives\[0\].kernel: expected whole numbers"),
+        ({"kernel": [-1, 1]}, r"primitives\[0\].kernel: expected whole numbers"),
+    ],
+)
+def test_sizes_that_no_kernel_has_are_refused(edit: Json, message: str) -> None:
+    described: Json = json.loads(json.dumps(dict(encode(conv(16, 16, 14)))))
+    described["primitives"][0].update(edit)
+    with pytest.raises(CalibrationError, match=message):
+        decode_kernel(Entry(described, "file", "kernels[0]"))
+    for key in ("read_bytes", "launches"):
+        with pytest.raises(CalibrationError, match=f"{key}: expected"):
+            decode_kernel(Entry({**dict(encode(conv(16, 16, 14))), key: 10**400}, "file", "kernels[0]"))
 
 
 Spoil = Callable[[Json], object]

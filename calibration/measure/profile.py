@@ -88,7 +88,7 @@ def join(
         Sample(
             tuple(one.kernel for one in described),
             _slowed(statistics(executed.end_to_end), drift),
-            "network" if source == "profile" else source,
+            "network",
             model,
             tuple(dict.fromkeys(name for one in described for name in one.nodes)),
             drift,

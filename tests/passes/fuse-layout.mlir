@@ -81,6 +81,23 @@
 
 // -----
 
+// The transpose in a convolution's kernel is the reorder: no other comes between the two.
+// CHECK: %last = "graphs.kernel"(%x, %conv_w)
+// CHECK: "onnx.Conv"
+// CHECK-NEXT: "onnx.Transpose"
+// CHECK: graphs.layout = {name = "blocked", reordered_bytes = 0}}
+// CHECK: sym_name = "transposed_inside"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<1x3x16x16xf32>
+  %conv_w = "graphs.constant"() : () -> tensor<32x3x3x3xf32>
+  %conv = "onnx.Conv"(%x, %conv_w) {kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 1} : (tensor<1x3x16x16xf32>, tensor<32x3x3x3xf32>) -> tensor<1x32x16x16xf32>
+  %last = "onnx.Transpose"(%conv) {perm = [0, 2, 3, 1]} : (tensor<1x32x16x16xf32>) -> tensor<1x16x16x32xf32>
+  "graphs.output"(%last) : (tensor<1x16x16x32xf32>) -> ()
+}) {sym_name = "transposed_inside"} : () -> ()
+
+// -----
+
 // Nothing is blocked where nothing convolves: no kernel says anything of layouts.
 // CHECK-NOT: graphs.layout
 // CHECK: sym_name = "plain"

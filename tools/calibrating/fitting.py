@@ -74,6 +74,7 @@ def _fit(
 ) -> None:
     kept = [sample for sample in rows if sample.model not in holdout]
     notes = f"Held out: {', '.join(sorted(holdout))}." if holdout else ""
+    console.say(f"fitting {len(kept)} samples of {spec_of(setting)} in {setting.precision}")
     environment = environment_of(files[-1])
     profile = profile_of(kept, setting, target_of_setting(setting), environment, notes=notes)
     if output is None:
@@ -81,15 +82,15 @@ def _fit(
     else:
         path = Path(output)
         write_profile(profile, path)
-    console.show(_summary(profile, console))
+    console.show(_summary(profile, kept, console))
     console.say(f"evidence for {spec_of(setting)} in {setting.precision} is in {path}")
 
 
-def _summary(profile: Profile, console: Console) -> str:
+def _summary(profile: Profile, samples: Sequence[Sample], console: Console) -> str:
     """What was fitted, by operation type."""
     counts: Counter[str] = Counter()
     models: dict[str, set[str]] = {}
-    for sample in profile.samples:
+    for sample in samples:
         for name in {kernel.operation_type for kernel in sample.kernels}:
             counts[name] += 1
             models.setdefault(name, set()).add(sample.model)

@@ -118,6 +118,8 @@ def _measured(names: tuple[str, ...], target: Target, precision: str | None, run
     if len(precisions) > 1:
         raise CalibrationError(f"models of several precisions: {', '.join(precisions)}", help="validate them apart")
     setting, source = setting_of(target, precisions[0]), predicted[0].report.evidence
+    for fallback in source.fallbacks if source else ():
+        console.messages.warning(fallback)
     profile = read_profile(Path(source.file)) if source and source.file else None
     environment = profile.environment if profile is not None else {}
     known = {sample.model for sample in profile.samples if sample.source != "microbenchmark"} if profile else set()
