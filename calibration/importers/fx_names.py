@@ -45,8 +45,8 @@ def assign(
     """Return the kernels (by index into ``placed``) of each name, and for each name without any why it has none.
 
     ``names`` are all those of a network, in order; ``placed`` its kernels at batch 1, in graph order. A module that is
-    called several times has as many names (``relu``, ``relu_1``), each with its share of the module's kernels. ``idle`` are
-    the names that move no bytes: arithmetic on shapes, which launches nothing.
+    called several times has as many names (``relu``, ``relu_1``), each with its share of the module's kernels. ``idle``
+    are the names that move no bytes: arithmetic on shapes, which launches nothing.
     """
     leaves = _Modules(placed)
     calls: dict[str, list[str]] = {}

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...ir.primitives import Conv, Copy, Elementwise, Gather, Gemm, Normalization, Primitive, Reduction, Scan, Softmax
-from ...ir.primitives import Unknown, Window
+from ...ir.primitives import (
+    Conv,
+    Copy,
+    Elementwise,
+    Gather,
+    Gemm,
+    Normalization,
+    Primitive,
+    Reduction,
+    Scan,
+    Softmax,
+    Unknown,
+    Window,
+)
 from ..kernel import Kernel
 
 __all__ = ["with_batch"]

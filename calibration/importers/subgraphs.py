@@ -1,4 +1,4 @@
-"""Published measurements of subgraphs: a table of what eager PyTorch took for pieces of networks, joined to our kernels.
+"""Published measurements of subgraphs: what eager PyTorch took for pieces of networks, joined to our kernels.
 
 Each row of the table is a subgraph that was timed by itself: network, batch, device and power mode, precision, latency,
 and the ``torch.fx`` names of its operations (``layer1_0_conv1`` is the module ``layer1.0.conv1``; ``add_3`` the fourth
@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import CalibrationError
 from ..kernel import Kernel
@@ -96,6 +97,12 @@ class Joined:
     absent: tuple[str, ...]
 
 
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8")
+    return path.open(newline="", encoding="utf-8")
+
+
 def read_rows(path: str | Path) -> list[Row]:
     """Read the table, a CSV file that may be gzipped.
 
@@ -105,8 +112,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     try:
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="", encoding="utf-8")
-        with opened as file:
+        with _opened(path) as file:
             reader = csv.DictReader(file)
             missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
