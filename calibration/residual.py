@@ -205,7 +205,8 @@ def fit_residual(
     residual = Residual(ResidualData(vectors, categories, values, extra, hyperparameters))
     for _ in range(2):
         off, std = residual.left_out()
-        extra = noise + np.where(np.abs(off) > _OUTLIER * std, off**2, 0.0)
+        variance = std**2 - (extra - noise)  # what was added for an outlier must not make it pass the next time
+        extra = noise + np.where(off**2 > _OUTLIER**2 * variance, off**2, 0.0)
         residual = Residual(ResidualData(vectors, categories, values, extra, hyperparameters))
     return residual
 

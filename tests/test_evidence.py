@@ -170,7 +170,7 @@ ROW = ("samples", "rows", 0)
         (("validation", "mape"), -1, "mape: expected a number of at least zero"),
         (("setting", "precision"), "fp16", 'setting.precision: expected "fp32"'),
         (("environment", "nested"), {"a": 1}, r"environment\.nested: expected a text or number"),
-        (("samples", "kernels", 0, "primitives", 0, "m"), -8, "kernels.*: primitives.*expected whole numbers"),
+        (("samples", "kernels", 0, "primitives", 0, "m"), -8, "kernels.*primitives.*expected whole numbers"),
         (("samples", "kernels", 0, "primitives", 0, "dtype"), "F33", "no kernel"),
         (("samples", "kernels", 0, "primitives", 0, "tag"), "gemmm", "no kernel: no 'gemmm' among"),
         (("samples", "kernels", 0, "write_bytes"), -1, "write_bytes: expected a whole number"),
