@@ -80,6 +80,7 @@ class OpDef:
 
     ``any_type`` says that ``lower`` looks at the types itself: operands and results may be sequences, optionals or of
     open shape. ``enter`` says of which types the inputs of each region are, where they are not the operands' own.
+    ``caches`` are pairs of an operand and the result that continues it: a cache, and the cache with new entries.
     """
 
     name: str
@@ -90,6 +91,7 @@ class OpDef:
     doc: str = ""
     any_type: bool = False
     enter: Enter | None = None
+    caches: tuple[tuple[int, int], ...] = ()
 
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -105,6 +107,7 @@ def define(
     evaluate: Evaluate | None = None,
     any_type: bool = False,
     enter: Enter | None = None,
+    caches: Iterable[tuple[int, int]] = (),
 ) -> Callable[[L], L]:
     """Register the decorated function as the lowering of the operators ``names``.
 
@@ -115,6 +118,7 @@ def define(
         evaluate: results from an operation and its operands as numpy arrays (whose elements may be symbols).
         any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of static shape.
         enter: the types of each region's inputs, from an operation with regions; ``None`` for one that stays open.
+        caches: (operand, result) for each result that is a cache with its new entries.
 
     Raises:
         ValueError: an operator of this name is registered already.
@@ -122,7 +126,8 @@ def define(
 
     def register(lower: L) -> L:
         for name in names:
-            add(OpDef(name, kind, lower, infer, evaluate, (lower.__doc__ or "").strip(), any_type, enter))
+            doc = (lower.__doc__ or "").strip()
+            add(OpDef(name, kind, lower, infer, evaluate, doc, any_type, enter, tuple(caches)))
         return lower
 
     return register

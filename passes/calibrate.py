@@ -9,7 +9,7 @@ from ..calibration.kernel import Kernel, operation_type
 from ..calibration.measure.described import Described
 from ..calibration.prediction import Prediction, Quality
 from ..calibration.roofline import Bounds, Roofline
-from ..ir import CONSTANT, Fact, Graph, Kind, Op, TensorType, kind_of
+from ..ir import Fact, Graph, Kind, Op, TensorType, kind_of
 from ..ir.primitives import Copy
 from ..targets import Target
 from .base import Context, Pass
@@ -17,9 +17,10 @@ from .evidence import BEST, Predictor, find_evidence
 from .fuse import Layout, kernel_ops, main_op, pattern_of
 from .lower import Work
 from .precision import precision_of
+from .weights import weight_bytes
 
 __all__ = [
-    "Calibrate", "Calibration", "Match", "described", "efficiency_of", "is_free", "kernel_of", "weight_bytes",
+    "Calibrate", "Calibration", "Match", "described", "efficiency_of", "is_free", "kernel_of",
 ]  # fmt: skip
 
 
@@ -184,18 +185,4 @@ def _described(op: Op, graph: Graph) -> Described:
         tuple(dict.fromkeys(made)),
         tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
         tuple(value.name for value in op.inputs if not value.is_constant),
-    )
-
-
-def weight_bytes(graph: Graph) -> int:
-    """Bytes of all constants that something reads: an analysis for ``graph.cached``.
-
-    Small integer constants (shapes, axes, bounds of slices) say what is computed and are no weights.
-    """
-    return sum(
-        value.bytes or 0
-        for op in graph.ops
-        if op.name == CONSTANT and graph.nx.succ[op]
-        for value in op.results
-        if value.constant is None or not value.constant.type.dtype.is_integer
     )

@@ -18,9 +18,11 @@ from ..ir import Fact, Graph, Op
 from ..ir.primitives import flops
 from ..targets import Target
 from .base import Context, Pass
-from .calibrate import Calibration, efficiency_of, is_free, kernel_of, weight_bytes
+from .calibrate import Calibration, efficiency_of, is_free, kernel_of
 from .fuse import kernel_ops
+from .kv_cache import cache_bytes
 from .memory import memory_plan
+from .weights import weight_bytes
 
 __all__ = ["Cost", "CostPass", "Estimate", "critical_path", "estimate"]
 
@@ -98,11 +100,12 @@ class CostPass(Pass):
             op.facts.add(_cost(estimate(op, graph, roofline), quality, context.target))
         for holds, size in (
             ("weights", graph.cached(weight_bytes)),
-            ("activations", graph.cached(memory_plan).peak_bytes),
+            ("activations", graph.cached(memory_plan).peak_bytes + cache_bytes(graph)),
         ):
             level = level_for(context.target.device, holds, size)
             if level.size is not None and size > level.size:
-                context.warn("cost", f"{size:,} bytes of {holds} do not fit {level.name}, which has {level.size:,.0f}")
+                held = f"{holds} and caches" if holds == "activations" and cache_bytes(graph) else holds
+                context.warn("cost", f"{size:,} bytes of {held} do not fit {level.name}, which has {level.size:,.0f}")
 
 
 def estimate(op: Op, graph: Graph, roofline: Roofline) -> Estimate:

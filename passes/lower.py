@@ -108,7 +108,7 @@ def _read_bytes(region: Graph, value: Value) -> int:
     for user, index in region.uses(value):
         if user.name == OUTPUT:
             continue
-        through = kind_of(user) is Kind.VIEW and user.results
+        through = kind_of(user) is Kind.VIEW and user.results and index == 0  # its other operands are shapes and axes
         most = max(most, _read_bytes(region, user.results[0]) if through else user.facts[Work].reads[index])
     return most
 

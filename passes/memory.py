@@ -2,8 +2,9 @@
 
 Operations run in the graph's order. A value is allocated when the operation that makes it starts and freed after its
 last reader; graph inputs live from the start to their last reader, graph outputs to the end. Constants are no
-activations. With ``views`` a reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over
-an operand that it is the last to read.
+activations, nor are a decoder's caches (:mod:`.kv_cache`), which its user keeps between the steps. With ``views`` a
+reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over an operand that it is the last
+to read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of
 from .base import Context, Pass
 from .fuse import kernel_ops
+from .kv_cache import held_in_caches
 
 __all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
 
@@ -26,7 +28,7 @@ _MOST_ALIVE = 128
 class Buffers(Fact, key="memory"):
     """``live_bytes`` of activations exist while the operation runs; ``offsets`` of its results in the arena.
 
-    An offset of -1 means that the result has no bytes.
+    An offset of -1 means that the result has no bytes, or lies in a cache.
     """
 
     live_bytes: int
@@ -101,13 +103,14 @@ def _storages(graph: Graph, steps: Sequence[Op], views: bool, in_place: bool) ->
     inputs = sum(op.name == INPUT for op in steps)
     of: dict[Value, Storage] = {}
     storages: list[Storage] = []
+    caches = graph.cached(held_in_caches)
     for step, op in enumerate(steps):
         for value in op.results:
             first = 0 if op.name == INPUT else step
             last = max((_read_at(user, position, len(steps)) for user, _ in graph.uses(value)), default=step)
             shared = _shared_storage(op, value, of, step, views, in_place) if step >= inputs else None
             if shared is None:
-                shared = Storage([], value.bytes or 0, first, last)
+                shared = Storage([], 0 if value in caches else value.bytes or 0, first, last)
                 storages.append(shared)
             shared.values.append(value)
             shared.last = max(shared.last, last)

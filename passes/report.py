@@ -51,7 +51,8 @@ class KernelReport:
     the kernel reaches, with the standard deviation ``efficiency_std``; ``quality`` says how closely measurements match
     it, ``None`` where there are none of the target; ``entry`` names the nearest of them, ``neighbours`` how many lie
     near. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``. ``joules`` is ``None`` where the
-    target has no energy coefficients. ``unknown`` lists what inside could not be counted.
+    target has no energy coefficients. ``unknown`` lists what inside could not be counted. Of ``bytes``,
+    ``weight_bytes`` are read of constants, ``kv_cache_bytes`` read of and written to a decoder's caches.
     """
 
     index: int
@@ -86,6 +87,7 @@ class KernelReport:
     quality: Quality | None = None
     entry: str = ""
     neighbours: int = 0
+    kv_cache_bytes: int = 0
 
     @property
     def evidence(self) -> str:
@@ -106,6 +108,9 @@ class Total:
     side (``serial_seconds`` and ``critical_path_seconds`` give both). ``exact`` is false if anything is unknown: then
     counts and times are lower bounds. ``energy`` splits ``joules`` by what uses it (compute, memory, static); where
     ``energy_missing`` names a precision or memory level without a coefficient, ``joules`` is a lower bound.
+    ``kv_cache_bytes`` is the size of a decoder's caches after the step; activations are counted without them.
+    ``weight_bytes_read`` and ``kv_cache_bytes_moved`` are the parts of ``bytes`` that are weights and caches: of a
+    table the rows in use, of a mixture the experts in use.
     """
 
     macs: int
@@ -126,6 +131,9 @@ class Total:
     unknown: tuple[UnknownOp, ...]
     energy_missing: tuple[str, ...] = ()
     seconds_std: float | None = None
+    kv_cache_bytes: int = 0
+    weight_bytes_read: int = 0
+    kv_cache_bytes_moved: int = 0
 
     @property
     def exact(self) -> bool:

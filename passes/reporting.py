@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Graph, Kind, Op, Symbol, TensorType, kind_of
+from ..ir import Graph, Kind, Op, Symbol, TensorType, Value, kind_of
 from ..targets import format_si
 from .base import Context
-from .calibrate import Calibration, weight_bytes
+from .calibrate import Calibration
 from .cost import Cost, critical_path
 from .coverage import coverage_rows
 from .coverage_report import MeasuredErrors
 from .fuse import kernel_ops, main_op, pattern_of
+from .kv_cache import cache_bytes, cache_values
 from .lower import Work
 from .memory import Buffers, memory_plan
 from .precision import precision_of
 from .report import KernelReport, Report, Total, UnknownOp
 from .totals import confidence_of, costed_kernels, sum_of
+from .weights import is_weight, weight_bytes
 
 __all__ = ["build_report"]
 
@@ -40,7 +42,8 @@ def build_report(
     free_views = context.target.runtime.views == "free"
     launches = [op for op in graph.body if not (free_views and _is_view(op))]
     seconds = sum(cost.seconds for op in launches if (cost := op.facts.get(Cost)))
-    kernels = tuple(_kernel(index, op, seconds) for index, op in enumerate(launches))
+    caches = graph.cached(cache_values)
+    kernels = tuple(_kernel(index, op, seconds, caches) for index, op in enumerate(launches))
     total = _total(graph, context, kernels)
     precision = context.precision or precision_of(graph)
     return Report(
@@ -66,7 +69,7 @@ def _is_view(op: Op) -> bool:
     return all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
 
 
-def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
+def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) -> KernelReport:
     work, cost, main = op.facts.get(Work), op.facts.get(Cost), main_op(op)
     calibration = op.facts.get(Calibration)
     type = op.results[0].type if op.results else None
@@ -86,7 +89,7 @@ def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
         macs=work.macs if work else 0,
         flops=work.flops if work else 0,
         bytes=work.bytes if work else 0,
-        weight_bytes=sum(read for value, read in operands if value is not None and value.is_constant),
+        weight_bytes=sum(read for value, read in operands if value is not None and is_weight(value)),
         seconds=cost.seconds if cost else None,
         seconds_low=cost.low if cost else None,
         seconds_high=cost.high if cost else None,
@@ -106,7 +109,14 @@ def _kernel(index: int, op: Op, all_seconds: float) -> KernelReport:
         quality=cost.quality if cost else None,
         entry=calibration.entry if calibration else "",
         neighbours=calibration.neighbours if calibration else 0,
+        kv_cache_bytes=_bytes_in(caches, op, work) if work and caches else 0,
     )
+
+
+def _bytes_in(values: frozenset[Value], op: Op, work: Work) -> int:
+    """Bytes that a kernel reads of ``values`` and writes to them."""
+    moved = (*zip(op.operands, work.reads, strict=True), *zip(op.results, work.writes, strict=True))
+    return sum(count for value, count in moved if value in values)
 
 
 def _unknown(op: Op) -> tuple[UnknownOp, ...]:
@@ -154,6 +164,9 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
         energy_missing=energy_missing,
         confidence=confidence_of(costed).name if costs else "",
         unknown=tuple(unknown for kernel in kernels for unknown in kernel.unknown),
+        kv_cache_bytes=cache_bytes(graph),
+        weight_bytes_read=sum(kernel.weight_bytes for kernel in kernels),
+        kv_cache_bytes_moved=sum(kernel.kv_cache_bytes for kernel in kernels),
     )
 
 

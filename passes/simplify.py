@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, TensorType, kind_of
+from .weights import folded_attributes
 
 __all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
 
@@ -18,7 +19,8 @@ def fold_constants(graph: Graph) -> int:
     for op in graph.body:
         if op.results and not op.regions and _foldable(op):
             results = [(value.name, value.type) for value in op.results]
-            constants = [graph.add(CONSTANT, [], [result], loc=op.loc, before=op).result for result in results]
+            known = folded_attributes(op)
+            constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
             graph.replace(op, constants)
             for constant, (name, _) in zip(constants, results, strict=True):
                 graph.rename(constant, name)

@@ -175,7 +175,7 @@ def _put(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
     return (Copy(elements(op), dtype), Gather(rows, count // max(1, rows), dtype), *arithmetic)
 
 
-@define("onnx.ScatterElements", "onnx.Scatter", kind=Kind.GATHER, infer=same_type)
+@define("onnx.ScatterElements", "onnx.Scatter", kind=Kind.GATHER, infer=same_type, caches=((0, 0),))
 def scatter_elements(op: Op) -> Iterable[Primitive]:
     """A copy, and one element put for each index."""
     return _put(op, 2, size(op, 2))
@@ -189,13 +189,13 @@ def _evaluate_scatter_nd(op: Op, x: Array, indices: Array, updates: Array) -> Ar
     return result
 
 
-@define("onnx.ScatterND", kind=Kind.GATHER, infer=same_type, evaluate=_evaluate_scatter_nd)
+@define("onnx.ScatterND", kind=Kind.GATHER, infer=same_type, evaluate=_evaluate_scatter_nd, caches=((0, 0),))
 def scatter_nd(op: Op) -> Iterable[Primitive]:
     """A copy, and one piece put for each index tuple."""
     return _put(op, 2, prod(dims(op, 1)[:-1]))
 
 
-@define("onnx.TensorScatter", kind=Kind.GATHER, infer=same_type)
+@define("onnx.TensorScatter", kind=Kind.GATHER, infer=same_type, caches=((0, 0),))
 def tensor_scatter(op: Op) -> Lowering:
     """New entries written into a cache, in place as the operator's purpose is: the old ones stay where they are."""
     count, dtype = size(op, 1), tensor(op, 0).dtype

@@ -146,6 +146,7 @@ def _concat_types(op: Op) -> tuple[Type, ...] | None:
     kind=Kind.LAYOUT,
     infer=_concat_types,
     evaluate=lambda op, *arrays: np.concatenate(arrays, axis=integer(op, "axis", 1)),
+    caches=((0, 0),),
 )
 def concat(op: Op) -> Iterable[Primitive]:
     """A copy of every operand."""

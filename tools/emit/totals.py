@@ -45,6 +45,7 @@ def one_line(report: Report) -> str:
         f"{at_least}{si(total.flops, 'FLOP')}",
         f"{si(total.bytes, 'B')} moved",
         f"weights {si(total.weight_bytes, 'B')}",
+        f"KV cache {si(total.kv_cache_bytes, 'B')}" if total.kv_cache_bytes else "",
         f"peak {si(total.peak_activation_bytes, 'B')}" if total.peak_activation_bytes is not None else "",
         f"energy {si(total.joules, 'J')}" if total.joules is not None else "",
         total.confidence,
@@ -65,13 +66,23 @@ def _figures(report: Report) -> list[tuple[str, list[str]]]:
     total = report.total
     at_least = "" if total.exact else "≥ "
     counted = [f"{at_least}{si(total.macs, 'MAC')}", f"{at_least}{si(total.flops, 'FLOP')}"]
+    moved = [f"{at_least}{si(total.bytes, 'B')} moved{_traffic(total)}"]
     return [
         ("latency", _latency(total, at_least)),
-        ("work", [*counted, f"{at_least}{si(total.bytes, 'B')} moved"] if total.flops or total.bytes else []),
+        ("work", [*counted, *moved] if total.flops or total.bytes else []),
         ("energy", _energy(total, at_least)),
         ("memory", _memory(total, at_least)),
         ("evidence", evidence(report)),
     ]
+
+
+def _traffic(total: Total) -> str:
+    """What a decoder's step moves: which of weights and caches it is bound by."""
+    if not total.kv_cache_bytes:
+        return ""
+    weights, caches = total.weight_bytes_read, total.kv_cache_bytes_moved
+    rest = total.bytes - weights - caches
+    return f" (weights {si(weights, 'B')}, KV cache {si(caches, 'B')}, activations {si(rest, 'B')})"
 
 
 def _latency(total: Total, at_least: str) -> list[str]:
@@ -115,6 +126,8 @@ def _energy(total: Total, at_least: str) -> list[str]:
 def _memory(total: Total, at_least: str) -> list[str]:
     """What an operator that nobody knows makes may have no known size: its bytes are in no sum."""
     parts = [f"weights {si(total.weight_bytes, 'B')}"]
+    if total.kv_cache_bytes:
+        parts.append(f"KV cache {si(total.kv_cache_bytes, 'B')}")
     if total.peak_activation_bytes is not None:
         at = f" at {total.peak_at}" if total.peak_at else ""
         parts.append(f"activations peak {at_least}{si(total.peak_activation_bytes, 'B')}{at}")
