@@ -29,6 +29,7 @@ from ..ir import (
 )
 from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
+from .onnx_dims import declare_dims
 from .onnx_file import DamagedFileError, read_structure
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
 from .onnx_schema import misfit
@@ -74,6 +75,7 @@ def load_onnx(source: Path | ModelProto) -> Graph:
     if path:
         graph.attributes["path"] = str(path)
     _Builder(graph, label, opsets.get("ai.onnx", OLDEST_OPSET)).build(model.graph)
+    declare_dims(graph)
     return graph
 
 

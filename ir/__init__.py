@@ -4,8 +4,11 @@ Nothing here imports anything else of the project.
 """
 
 from .attributes import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense
+from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided
+from .expression_text import ExpressionError, expression_text, parse_expression
 from .facts import Fact, FactMap
 from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
+from .inequalities import largest, smallest
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .parser import ParseError, parse, parse_all
 from .printer import print_attribute, print_graph
@@ -21,7 +24,7 @@ from .registry import (
     lowering,
     region_input_types,
 )
-from .types import Dim, DType, OptionalType, SequenceType, Shape, Symbol, TensorType, Type, UnknownType
+from .types import Dim, DType, OptionalType, SequenceType, Shape, TensorType, Type, UnknownType
 from .verify import VerificationError, verify
 
 __all__ = [
@@ -30,12 +33,16 @@ __all__ = [
     "FOLD_LIMIT",
     "INPUT",
     "OUTPUT",
+    "UNKNOWN_DIM",
     "UNKNOWN_LOCATION",
     "Attribute",
+    "Count",
     "CycleError",
     "DType",
     "Dense",
     "Dim",
+    "Expression",
+    "ExpressionError",
     "Fact",
     "FactMap",
     "Graph",
@@ -44,6 +51,7 @@ __all__ = [
     "Lowering",
     "Op",
     "OpDef",
+    "OpenDimension",
     "OptionalType",
     "Origin",
     "ParseError",
@@ -52,19 +60,24 @@ __all__ = [
     "Symbol",
     "TensorType",
     "Type",
+    "Undecided",
     "UnknownType",
     "Value",
     "VerificationError",
     "define",
     "definition",
     "definitions",
+    "expression_text",
     "infer_types",
     "kind_of",
+    "largest",
     "lowering",
     "parse",
     "parse_all",
+    "parse_expression",
     "print_attribute",
     "print_graph",
     "region_input_types",
+    "smallest",
     "verify",
 ]

@@ -1,7 +1,7 @@
 """Attribute values: what an operation's ``attributes`` may hold.
 
-Scalars, strings, bytes, types, small dense tensors, and tuples and mappings of these; all immutable, all comparable by
-value, all printable and parseable (:mod:`graphs.ir.printer`, :mod:`graphs.ir.parser`).
+Scalars, strings, bytes, types, expressions, small dense tensors, and tuples and mappings of these; all immutable, all
+comparable by value, all printable and parseable (:mod:`graphs.ir.printer`, :mod:`graphs.ir.parser`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .expression import Expression
 from .types import DType, TensorType, Type
 
 __all__ = ["FLOAT_FOLD_LIMIT", "FOLD_LIMIT", "Attribute", "Dense", "same_attribute"]
@@ -24,10 +25,18 @@ FLOAT_FOLD_LIMIT = 64
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A small constant tensor with its values, in row-major order."""
+    """A small constant tensor with its values, in row-major order.
+
+    What is made of open dimensions by shape arithmetic is a constant too: its values are expressions.
+    """
 
     type: TensorType
-    values: tuple[bool | int | float | str, ...]
+    values: tuple[bool | int | float | str | Expression, ...]
+
+    @property
+    def open(self) -> bool:
+        """Whether a value depends on dimensions that are open."""
+        return any(isinstance(value, Expression) for value in self.values)
 
     @staticmethod
     def of(dtype: DType, shape: tuple[int, ...], values: Any) -> Dense:
@@ -35,7 +44,9 @@ class Dense:
         return Dense(TensorType(dtype, shape), tuple(values))
 
 
-Attribute = bool | int | float | str | bytes | Type | Dense | tuple["Attribute", ...] | Mapping[str, "Attribute"]
+Attribute = (
+    bool | int | float | str | bytes | Expression | Type | Dense | tuple["Attribute", ...] | Mapping[str, "Attribute"]
+)
 
 
 def same_attribute(mine: Attribute, theirs: Attribute) -> bool:

@@ -1,7 +1,8 @@
 """Dataclasses to attribute dictionaries and back, by their type hints.
 
 Facts and primitives are frozen dataclasses; printed IR, JSON reports and exported models write them through this one
-codec. A field is a scalar, string, enum, dataclass, tagged union of dataclasses, or a tuple or optional of these.
+codec. A field is a scalar, string, enum, dataclass, tagged union of dataclasses, or a tuple or optional of these; a
+number of things may be an expression.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from .attributes import Attribute
+from .expression import Expression
 
 __all__ = ["decode", "encode"]
 
@@ -77,6 +79,8 @@ def _decode(hint: Any, value: Any) -> Any:
         return decode(hint, value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is int and isinstance(value, Expression):
+        return value
     if isinstance(hint, type) and not isinstance(value, hint):
         raise ValueError(f"expected {hint.__name__}, got {value!r}")
     return value

@@ -5,11 +5,13 @@ The numbers are ONNX's (onnx.proto3), so that reading a file's types needs no im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .attributes import Attribute, Dense
+from .expression import UNKNOWN_DIM, Expression, Symbol
 from .graph import Op, Value
-from .types import Dim, DType, OptionalType, SequenceType, Shape, Symbol, TensorType, Type, UnknownType
+from .types import Dim, DType, OptionalType, SequenceType, Shape, TensorType, Type, UnknownType
 
 if TYPE_CHECKING:
     import onnx
@@ -113,8 +115,8 @@ def _dim_to_proto(dim: Dim, proto: Any) -> None:
     if isinstance(dim, int):
         if dim >= 0:  # onnx's inference of Slice aborts the process on a negative one
             proto.dim_value = dim
-    elif dim.name != "?":
-        proto.dim_param = dim.name
+    elif dim.known:
+        proto.dim_param = str(dim)
 
 
 # -- inference of one operation ---------------------------------------------------------------------------------------
@@ -152,7 +154,28 @@ def infer_with_onnx(op: Op, opset: int | None = None) -> tuple[Type, ...] | None
         return None
     if not inferred:
         return None
-    return tuple(type_from_proto(inferred[name]) if name in inferred else UnknownType() for name in _results(op))
+    given = {str(dim): dim for value in op.inputs for dim in _open_dims(value.type)}
+    return tuple(
+        _restored(type_from_proto(inferred[name]), given) if name in inferred else UnknownType()
+        for name in _results(op)
+    )
+
+
+def _open_dims(type_: Type) -> list[Expression]:
+    if isinstance(type_, SequenceType | OptionalType):
+        return _open_dims(type_.element)
+    shape = type_.shape if isinstance(type_, TensorType) else None
+    return [dim for dim in shape or () if isinstance(dim, Expression)]
+
+
+def _restored(type_: Type, given: Mapping[str, Expression]) -> Type:
+    """The type with the operands' own dimensions where onnx has handed on their names; what else it named is open."""
+    if isinstance(type_, SequenceType | OptionalType):
+        return type_.__class__(_restored(type_.element, given))
+    if not isinstance(type_, TensorType) or type_.static or type_.shape is None:
+        return type_
+    shape = (dim if isinstance(dim, int) else given.get(str(dim), UNKNOWN_DIM) for dim in type_.shape)
+    return TensorType(type_.dtype, tuple(shape))
 
 
 def _wrong_split(op: Op) -> bool:
@@ -205,7 +228,7 @@ def _attribute(name: str, attribute: Attribute, kind: onnx.defs.OpSchema.AttrTyp
 
 def _constant(value: Value, name: str) -> onnx.TensorProto | None:
     dense = value.constant
-    if dense is None or any(isinstance(item, Symbol) for item in dense.values):
+    if dense is None or dense.open:
         return None
     try:
         return _tensor(dense, name)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from .attributes import Attribute, Dense
 from .codec import decode
+from .expression import UNKNOWN_DIM, Expression
+from .expression_text import ExpressionError, parse_expression
 from .facts import fact_types
 from .graph import Graph, Op, Value
 from .lexer import DIGIT_LIMIT, Lexer, ParseError
@@ -218,17 +220,37 @@ class _Parser(Lexer):
         self._expect("<")
         extents = self._extents()
         dtype = self._dtype()
-        symbols: list[str] = []
+        symbols: list[Expression] = []
         if self._accept(","):
             self._expect("[")
-            symbols = self._list(self._string, "]")
+            symbols = self._list(self._symbol, "]")
         if symbols and len(symbols) != (extents or []).count(None):
             self.fail("there are not as many symbols as open dimensions")
         self._expect(">")
         if extents is None:
             return TensorType(dtype, None)
-        names = iter(symbols)
-        return TensorType(dtype, tuple(Symbol(next(names, "?")) if extent is None else extent for extent in extents))
+        given = iter(symbols)
+        return TensorType(dtype, tuple(next(given, UNKNOWN_DIM) if extent is None else extent for extent in extents))
+
+    def _symbol(self) -> Expression:
+        return self._expression() if self._accept("#graphs.dim") else Symbol(self._string())
+
+    def _expression(self) -> Expression:
+        self._expect("<")
+        start = self._start
+        made = self._parsed(self._string(), start)
+        self._expect(">")
+        if not isinstance(made, Expression) or not made.integral:
+            self._start = start
+            self.fail("expected an expression of whole numbers")
+        return made
+
+    def _parsed(self, text: str, start: int) -> object:
+        try:
+            return parse_expression(text)
+        except ExpressionError as error:
+            self._start = start
+            self.fail(str(error))
 
     def _extents(self) -> list[int | None] | None:
         """The dimensions, ``None`` for one that is open; ``None`` in their place where not even the rank is known."""
@@ -287,6 +309,10 @@ class _Parser(Lexer):
             return self._dense()
         if self._accept("#graphs.bytes"):
             return self._bytes()
+        if self._accept("#graphs.count"):
+            return self._expression()
+        if self._accept("#graphs.dense"):
+            return self._open_dense()
         return self._type()
 
     def _bytes(self) -> bytes:
@@ -334,6 +360,30 @@ class _Parser(Lexer):
         if not isinstance(type, TensorType) or type.elements != len(elements):
             self.fail("the dense constant does not have as many elements as its type")
         return Dense(type, tuple(self._scalar(*e, type.dtype) if isinstance(e, tuple) else e for e in elements))
+
+    def _open_dense(self) -> Dense:
+        """Shape arithmetic with open dimensions: numbers, and strings that hold expressions."""
+        self._expect("<")
+        self._expect("[")
+        read = self._list(self._open_element, "]")
+        self._expect(">")
+        self._expect(":")
+        type = self._type()
+        if not isinstance(type, TensorType) or type.elements != len(read):
+            self.fail("the dense constant does not have as many elements as its type")
+        return Dense(type, tuple(self._scalar(*e, type.dtype) if isinstance(e, tuple) else e for e in read))
+
+    def _open_element(self) -> tuple[str] | bool | Expression:
+        if self.kind == "number":
+            return (self._advance(),)
+        if self.token in ("true", "false"):
+            return self._advance() == "true"
+        start = self._start
+        made = self._parsed(self._string(), start)
+        if not isinstance(made, Expression):
+            self._start = start
+            self.fail("a number is no expression")
+        return made
 
     def _elements(self, elements: list[bool | str | tuple[str]]) -> None:
         """Read the elements of a dense constant, row by row; a number stays text until its type is known."""

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Set
 
 from .attributes import Attribute, Dense
 from .codec import encode
+from .expression import Expression
+from .expression_text import expression_text
 from .graph import Graph, Op, Value
 from .location import Location, Origin
 from .quoting import quote
@@ -145,7 +147,12 @@ def print_attribute(value: Attribute) -> str:
             return quote(value)
         case bytes():
             return f'#graphs.bytes<"{value.hex()}">'
+        case Expression():
+            return f"#graphs.count<{quote(expression_text(value, bounds=True))}>"
         case Dense():
+            if value.open:
+                items = ", ".join(_element(item, value.type.dtype) for item in value.values)
+                return f"#graphs.dense<[{items}]> : {value.type}"
             return f"dense<{_dense(value)}> : {value.type}"
         case tuple():
             return f"[{', '.join(print_attribute(item) for item in value)}]"
@@ -178,7 +185,9 @@ def _dense(dense: Dense) -> str:
     return items[0]
 
 
-def _element(item: bool | int | float | str, dtype: DType) -> str:
+def _element(item: bool | int | float | str | Expression, dtype: DType) -> str:
+    if isinstance(item, Expression):
+        return quote(expression_text(item, bounds=True))
     if isinstance(item, str):
         return quote(item)
     if dtype is DType.BOOL:

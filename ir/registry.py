@@ -116,7 +116,7 @@ def define(
         kind: what sort of work the operator does.
         infer: result types from an operation whose operand types are known; ``None`` where it cannot say.
         evaluate: results from an operation and its operands as numpy arrays (whose elements may be symbols).
-        any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of static shape.
+        any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of known shape.
         enter: the types of each region's inputs, from an operation with regions; ``None`` for one that stays open.
         caches: (operand, result) for each result that is a cache with its new entries.
 
@@ -178,7 +178,8 @@ def lowering(op: Op) -> Lowering:
     try:
         made = entry.lower(op)
         lowered = made if isinstance(made, Lowering) else Lowering(tuple(made))
-        if any(flops(primitive) < 0 for primitive in lowered.primitives):  # which also divides by what must not be zero
+        counts = [flops(primitive) for primitive in lowered.primitives]  # which also divides by what must not be zero
+        if any(isinstance(count, int) and count < 0 for count in counts):
             raise ValueError("its work comes out negative")
         return lowered
     except MALFORMED as error:
@@ -225,6 +226,6 @@ def _unknown(reason: str) -> Lowering:
 
 def _open_value(op: Op) -> Value | None:
     for value in (*op.inputs, *op.results):
-        if not isinstance(value.type, TensorType) or not value.type.static:
+        if not isinstance(value.type, TensorType) or not value.type.known:
             return value
     return None

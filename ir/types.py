@@ -1,7 +1,7 @@
 """Types of values: element types, dimensions, tensors, sequences and optionals.
 
-A dimension is an ``int`` or a :class:`Symbol`; a shape of ``None`` means that not even the rank is known. Types are
-frozen and compare by value.
+A dimension is an ``int``, a :class:`~graphs.ir.expression.Symbol` or an expression of those; a shape of ``None`` means
+that not even the rank is known. Types are frozen and compare by value.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from enum import Enum
 from math import prod
 from typing import TypeGuard
 
+from .expression import Count, Expression, Symbol
+from .expression_text import expression_text
 from .quoting import quote
 
 __all__ = ["DType", "Dim", "OptionalType", "SequenceType", "Shape", "Symbol", "TensorType", "Type", "UnknownType"]
@@ -70,25 +72,24 @@ class DType(Enum):
         return self.precision.startswith("int") or self is DType.BOOL
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A dimension whose extent the model leaves open; ``--dim NAME=VALUE`` binds it."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
-
-
-Dim = int | Symbol
+Dim = int | Expression
 Shape = tuple[Dim, ...]
 
 
-def _static(shape: Shape | None) -> TypeGuard[tuple[int, ...]]:
+def _static(shape: Shape | None) -> bool:
     if shape is None:
         return False
     for dim in shape:  # noqa: SIM110  # twice as fast as all(), and asked hundreds of times per operation
         if not isinstance(dim, int):
+            return False
+    return True
+
+
+def _known(shape: Shape | None) -> TypeGuard[tuple[Count, ...]]:
+    if shape is None:
+        return False
+    for dim in shape:  # noqa: SIM110  # as above
+        if not isinstance(dim, int) and not dim.known:
             return False
     return True
 
@@ -106,28 +107,33 @@ class TensorType:
         return _static(self.shape)
 
     @property
+    def known(self) -> bool:
+        """Whether every dimension is a number or an expression, and so all that is counted from them."""
+        return _known(self.shape)
+
+    @property
     def rank(self) -> int | None:
         """Number of dimensions, or ``None`` if unknown."""
         return None if self.shape is None else len(self.shape)
 
     @property
-    def dims(self) -> tuple[int, ...]:
-        """The shape as numbers.
+    def dims(self) -> tuple[Count, ...]:
+        """The shape as numbers, or expressions that stand for them.
 
         Raises:
-            ValueError: a dimension is symbolic or the rank unknown.
+            ValueError: a dimension or the rank is unknown.
         """
-        if not _static(self.shape):
+        if not _known(self.shape):
             raise ValueError(f"the shape of {self} is not fully known")
         return self.shape
 
     @property
-    def elements(self) -> int | None:
-        """Number of elements, or ``None`` where a dimension is open."""
-        return prod(self.shape) if _static(self.shape) else None
+    def elements(self) -> Count | None:
+        """Number of elements, or ``None`` where a dimension is unknown."""
+        return prod(self.shape) if _known(self.shape) else None
 
     @property
-    def bytes(self) -> int | None:
+    def bytes(self) -> Count | None:
         """Size in memory, sub-byte elements packed; ``None`` where it is not known."""
         elements = self.elements
         if elements is None or not self.dtype.sized:
@@ -138,8 +144,15 @@ class TensorType:
         if self.shape is None:
             return f"tensor<*x{self.dtype.mlir}>"
         dims = "".join(f"{dim}x" if isinstance(dim, int) else "?x" for dim in self.shape)
-        symbols = ", ".join(quote(dim.name) for dim in self.shape if isinstance(dim, Symbol))
+        symbols = ", ".join(_dim_text(dim) for dim in self.shape if isinstance(dim, Expression))
         return f"tensor<{dims}{self.dtype.mlir}{f', [{symbols}]' if symbols else ''}>"
+
+
+def _dim_text(dim: Expression) -> str:
+    """A plain symbol's name, or an attribute of our dialect that holds an expression."""
+    if isinstance(dim, Symbol) and dim.lower == 1 and dim.upper is None:
+        return quote(dim.name)
+    return f"#graphs.dim<{quote(expression_text(dim, bounds=True))}>"
 
 
 @dataclass(frozen=True, slots=True)

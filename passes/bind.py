@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..ir import Graph, OptionalType, SequenceType, Symbol, TensorType, Type
+from ..ir import Expression, Graph, OptionalType, SequenceType, TensorType, Type
 from .base import Context, Pass, PassError, closest
 
 __all__ = ["Bind"]
@@ -54,7 +54,7 @@ def _symbols(type: Type) -> list[str]:
     if isinstance(type, SequenceType | OptionalType):
         return _symbols(type.element)
     shape = type.shape if isinstance(type, TensorType) else None
-    return [dim.name for dim in shape or () if isinstance(dim, Symbol)]
+    return [symbol.name for dim in shape or () if isinstance(dim, Expression) for symbol in dim.symbols]
 
 
 def _bind_graph(graph: Graph, extents: Mapping[str, int]) -> None:
@@ -69,5 +69,5 @@ def _bound(type: Type, extents: Mapping[str, int]) -> Type:
         return type.__class__(_bound(type.element, extents))
     if not isinstance(type, TensorType) or type.static or type.shape is None:
         return type
-    shape = tuple(extents.get(dim.name, dim) if isinstance(dim, Symbol) else dim for dim in type.shape)
+    shape = tuple(dim if isinstance(dim, int) else dim.substitute(extents) for dim in type.shape)
     return TensorType(type.dtype, shape)

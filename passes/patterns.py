@@ -23,7 +23,7 @@ from functools import cache
 from itertools import permutations
 from math import isclose
 
-from ..ir import Graph, Kind, Op, Value, kind_of
+from ..ir import Expression, Graph, Kind, Op, Value, kind_of
 
 __all__ = ["Match", "Pattern", "PatternError", "match_at", "parse_pattern", "root_names"]
 
@@ -249,6 +249,6 @@ def _is_constant(value: Value, wanted: float | None) -> bool:
     if wanted is None:
         return True
     dense = value.constant
-    if dense is None or len(dense.values) != 1 or isinstance(dense.values[0], str):
+    if dense is None or len(dense.values) != 1 or isinstance(dense.values[0], str | Expression):
         return False
     return isclose(dense.values[0], wanted, rel_tol=_TOLERANCE)

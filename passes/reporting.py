@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir import Graph, Kind, Op, Symbol, TensorType, Value, kind_of
+from ..ir import Graph, Kind, Op, TensorType, Value, kind_of
 from ..targets import format_si
 from .base import Context
 from .calibrate import Calibration
@@ -84,7 +84,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
         module=main.loc.module or op.loc.module,
         origins=tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
         results=tuple(value.name for value in op.results),
-        output=tuple(dim.name if isinstance(dim, Symbol) else dim for dim in shape),
+        output=tuple(dim if isinstance(dim, int) else str(dim) for dim in shape),
         dtype=type.dtype.mlir if isinstance(type, TensorType) else "",
         macs=work.macs if work else 0,
         flops=work.flops if work else 0,

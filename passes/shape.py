@@ -13,13 +13,14 @@ from ..ir import (
     INPUT,
     OUTPUT,
     Dense,
+    Dim,
     DType,
+    Expression,
     Graph,
     Op,
     OpDef,
     OptionalType,
     SequenceType,
-    Symbol,
     TensorType,
     Type,
     UnknownType,
@@ -198,4 +199,9 @@ def _merge(old: Type, new: Type) -> Type:
     if len(old.shape) != len(new.shape):
         return TensorType(dtype, new.shape)
     pairs = zip(old.shape, new.shape, strict=True)
-    return TensorType(dtype, tuple(b if isinstance(a, Symbol) else a for a, b in pairs))
+    return TensorType(dtype, tuple(_precise(a, b) for a, b in pairs))
+
+
+def _precise(old: Dim, new: Dim) -> Dim:
+    """A number if there is one, else what is inferred, unless that is nothing."""
+    return old if isinstance(old, int) or (isinstance(new, Expression) and not new.known) else new

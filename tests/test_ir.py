@@ -475,7 +475,9 @@ def test_a_location_s_module_is_what_its_origins_share(modules: list[str], share
         (TensorType(DType.I4, (3,)), "tensor<3xi4>", 2),
         (TensorType(DType.BOOL, (3,)), "tensor<3xi1>", 3),
         (TensorType(DType.F32, (0, 3)), "tensor<0x3xf32>", 0),
-        (TensorType(DType.F32, (Symbol("n"), 3)), 'tensor<?x3xf32, ["n"]>', None),
+        (TensorType(DType.F32, (Symbol("n"), 3)), 'tensor<?x3xf32, ["n"]>', 12 * Symbol("n")),
+        (TensorType(DType.F32, (Symbol("?"), 3)), 'tensor<?x3xf32, ["?"]>', None),
+        (TensorType(DType.F32, (Symbol("n") + 1,)), 'tensor<?xf32, [#graphs.dim<"n + 1">]>', 4 * Symbol("n") + 4),
         (TensorType(DType.F32, None), "tensor<*xf32>", None),
         (TensorType(DType.STRING, (3,)), "tensor<3x!graphs.string>", None),
     ],
@@ -484,9 +486,11 @@ def test_tensor_types_know_their_size(type_: TensorType, text: str, size: int | 
     assert str(type_) == text and type_.bytes == size
 
 
-def test_open_shapes_have_no_numbers() -> None:
+def test_open_shapes_are_counted_and_unknown_ones_not() -> None:
     open_ = TensorType(DType.F32, (Symbol("n"), 3))
-    assert not open_.static and open_.rank == 2 and open_.elements is None
+    assert not open_.static and open_.known and open_.rank == 2 and open_.elements == 3 * Symbol("n")
+    open_ = TensorType(DType.F32, (Symbol("?"), 3))
+    assert not open_.static and not open_.known and open_.rank == 2 and open_.elements is None
     assert TensorType(DType.F32, None).rank is None
     with pytest.raises(ValueError, match="not fully known"):
         _ = open_.dims

@@ -33,6 +33,7 @@ from graphs.ir import (
     infer_types,
     lowering,
 )
+from graphs.ir.inequalities import largest
 from graphs.ir.onnx_types import dtype_of, infer_with_onnx, number_of, type_from_proto, type_to_proto
 from graphs.ir.ops.reading import ratio
 from graphs.ir.primitives import Gemm, Unknown
@@ -259,9 +260,9 @@ def test_symbols_survive(name: str) -> None:
     assert types is not None and types[0] == TensorType(DType.F32, expected.get(name, (batch, 4)))
 
 
-def test_different_symbols_do_not_broadcast_to_one_of_them() -> None:
+def test_different_symbols_broadcast_to_the_larger() -> None:
     op = _op("onnx.Add", [(Symbol("n"), 1), (Symbol("m"), 4)])
-    assert infer_types(op) == (TensorType(DType.F32, (Symbol("?"), 4)),)
+    assert infer_types(op) == (TensorType(DType.F32, (largest(Symbol("n"), Symbol("m")), 4)),)
 
 
 def test_unknown_dimensions_do_not_cancel() -> None:
@@ -274,7 +275,7 @@ def test_unknown_dimensions_do_not_cancel() -> None:
     [
         ((0, -1), (Symbol("n"), 24)),
         ((-1, 24), (Symbol("n"), 24)),
-        ((-1, 12), (Symbol("?"), 12)),
+        ((-1, 12), (2 * Symbol("n"), 12)),
         ((0, 4, 6), (Symbol("n"), 4, 6)),
     ],
 )

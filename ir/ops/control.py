@@ -26,7 +26,7 @@ from ..primitives import (
     flops,
 )
 from ..registry import Kind, Lowering, define, lowering
-from ..types import Dim, DType, OptionalType, SequenceType, Symbol, TensorType, Type
+from ..types import Dim, DType, OptionalType, SequenceType, TensorType, Type
 from .reading import (
     UNKNOWN_DIM,
     axes_operand,
@@ -227,7 +227,7 @@ def _scan_types(op: Op) -> tuple[Type, ...] | None:
 def scan(op: Op) -> Iterable[Primitive]:
     """The body once for each slice of the scanned operands."""
     trips = _scan_trips(op, *_scan_layout(op))
-    if isinstance(trips, Symbol):
+    if not isinstance(trips, int):
         return (Unknown(f"the number of trips of {op.label!r} is not known"),)
     return _trips(op, trips)
 

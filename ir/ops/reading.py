@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attributes import Dense
+from ..expression import UNKNOWN_DIM, Expression
 from ..graph import Op, Value
+from ..inequalities import largest, smallest
 from ..registry import Lowering
-from ..types import Dim, DType, Shape, Symbol, TensorType, Type
+from ..types import Dim, DType, Shape, TensorType, Type
 
 __all__ = [
     "FOLD_ELEMENTS",
@@ -35,6 +37,7 @@ __all__ = [
     "integer",
     "integers",
     "is_constant",
+    "largest",
     "normal_axes",
     "normal_axis",
     "number",
@@ -44,6 +47,7 @@ __all__ = [
     "result_dims",
     "same_type",
     "size",
+    "smallest",
     "tensor",
     "text",
     "typed",
@@ -55,9 +59,6 @@ Array = NDArray[Any]
 
 FOLD_ELEMENTS = 65536
 """Elements above which an evaluation refuses: folding is for shape arithmetic, not for data."""
-
-UNKNOWN_DIM = Symbol("?")
-"""A dimension that cannot be expressed; two of them need not be equal."""
 
 _FLOAT32_LIKE = frozenset({DType.F16, DType.BF16})
 
@@ -138,12 +139,12 @@ def ranked(op: Op, index: int) -> tuple[DType, Shape] | None:
 
 
 def dims(op: Op, index: int) -> tuple[int, ...]:
-    """Return the static shape of an operand."""
+    """Return the shape of an operand, of numbers and expressions."""
     return tensor(op, index).dims
 
 
 def result_dims(op: Op, index: int = 0) -> tuple[int, ...]:
-    """Return the static shape of a result."""
+    """Return the shape of a result, of numbers and expressions."""
     type_ = op.results[index].type
     if not isinstance(type_, TensorType):
         raise ValueError(f"result {index} of {op.name} is no tensor")
@@ -176,11 +177,13 @@ def is_constant(op: Op, *indices: int) -> bool:
 
 
 def constant_dims(value: Value | None) -> tuple[Dim, ...] | None:
-    """Return the elements of a constant operand that holds extents, which may be symbols."""
+    """Return the elements of a constant operand that holds extents, which may be expressions."""
     dense = value.constant if value is not None else None
     if dense is None or not dense.type.dtype.is_integer:
         return None
-    return tuple(item if isinstance(item, Symbol) else int(item) for item in dense.values)
+    if any(isinstance(item, Expression) and not item.integral for item in dense.values):
+        return None
+    return tuple(item if isinstance(item, Expression) else int(item) for item in dense.values)
 
 
 def constant_integers(value: Value | None) -> tuple[int, ...] | None:
@@ -192,9 +195,9 @@ def constant_integers(value: Value | None) -> tuple[int, ...] | None:
 
 
 def constant_number(value: Value | None) -> float | None:
-    """Return the only element of a constant operand."""
+    """Return the only element of a constant operand, where it is a number."""
     dense = value.constant if value is not None else None
-    if dense is None or len(dense.values) != 1 or isinstance(dense.values[0], str):
+    if dense is None or len(dense.values) != 1 or isinstance(dense.values[0], str | Expression):
         return None
     return float(dense.values[0])
 
@@ -261,34 +264,28 @@ def _broadcast_dim(column: tuple[Dim, ...]) -> Dim:
         raise ValueError(f"extents {sorted(numbers)} do not broadcast")
     if numbers:
         return numbers.pop()
-    symbols = {dim for dim in column if isinstance(dim, Symbol)}
-    if not symbols:
-        return 1
-    return symbols.pop() if len(symbols) == 1 else UNKNOWN_DIM
+    # Extents that broadcast are equal or 1, so the result is the largest, whatever they are.
+    opened = {dim: None for dim in column if isinstance(dim, Expression)}
+    return largest(*opened) if opened else 1
 
 
 def dim_product(extents: Sequence[Dim]) -> Dim:
-    """Return the product of extents: a number, a symbol where only ones stand beside it, else unknown."""
-    return ratio(extents, ())
+    """Return the product of extents."""
+    return prod(extents)
 
 
 def ratio(above: Sequence[Dim], below: Sequence[Dim]) -> Dim:
-    """Return prod(above) / prod(below) with equal symbols cancelled."""
-    symbols = [dim for dim in above if isinstance(dim, Symbol)]
-    for dim in below:
-        if isinstance(dim, Symbol):
-            if dim not in symbols or dim == UNKNOWN_DIM:
-                return UNKNOWN_DIM
-            symbols.remove(dim)
-    top = prod(dim for dim in above if isinstance(dim, int))
-    bottom = prod(dim for dim in below if isinstance(dim, int))
-    if bottom == 0:
-        return 0 if not symbols and top == 0 else UNKNOWN_DIM
-    if not symbols:
-        if top % bottom:
-            raise ValueError(f"{top} elements do not divide by {bottom}")
-        return top // bottom
-    return symbols[0] if len(symbols) == 1 and top == bottom else UNKNOWN_DIM
+    """Return prod(above) / prod(below), which leaves nothing in a valid model.
+
+    Raises:
+        ValueError: it does.
+    """
+    top, bottom = prod(above), prod(below)
+    if isinstance(bottom, int) and bottom == 0:
+        return 0 if top == 0 else UNKNOWN_DIM
+    if isinstance(top, int) and isinstance(bottom, int) and top % bottom:
+        raise ValueError(f"{top} elements do not divide by {bottom}")
+    return top // bottom
 
 
 # -- result types and lowerings that many operators share --------------------------------------------------------------
