@@ -30,8 +30,9 @@ from ..ir import (
 from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
 from .onnx_dims import declare_dims
-from .onnx_file import DamagedFileError, read_structure
+from .onnx_file import DamagedFileError, NestingError, read_model
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
+from .onnx_reading import Reading
 from .onnx_schema import misfit
 from .registry import Frontend, FrontendError, register
 
@@ -42,6 +43,7 @@ __all__ = ["load_onnx"]
 
 UNNAMED = Symbol("?")
 OLDEST_OPSET = 7
+_MOST_OPSET = 2**31 - 1
 _LAST_AXIS_SINCE = 13
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 _BOOLEAN_MASK_SINCE = 10
@@ -74,29 +76,30 @@ def load_onnx(source: Path | ModelProto) -> Graph:
         graph.attributes["producer"] = f"{model.producer_name} {model.producer_version}".strip()
     if path:
         graph.attributes["path"] = str(path)
-    _Builder(graph, label, opsets.get("ai.onnx", OLDEST_OPSET)).build(model.graph)
+    _Builder(graph, label, opsets.get("ai.onnx", OLDEST_OPSET), Reading()).build(model.graph)
     declare_dims(graph)
     return graph
 
 
 def _parse(path: Path) -> ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError
-
     try:
-        model: ModelProto = onnx.ModelProto.FromString(read_structure(path))
-    except (DecodeError, DamagedFileError, RecursionError):
+        return read_model(path)
+    except DamagedFileError:
         raise FrontendError(
             f"{path}: not a readable ONNX model: the protobuf is truncated or damaged", help="fetch or export it again"
         ) from None
+    except NestingError as error:
+        raise FrontendError(f"{path}: {error}") from None
     except OSError as error:
         raise FrontendError(f"{path}: {error.strerror or error}") from None
-    return model
 
 
 def _check(model: ModelProto, opsets: Mapping[str, int], label: str) -> None:
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise FrontendError(f"{label}: not an ONNX model: it has no graph", help="was the right file named?")
+    for domain, version in opsets.items():
+        if not 0 <= version <= _MOST_OPSET:
+            raise FrontendError(f"{label}: {version} is no version of the operators of {domain!r}")
     opset = opsets.get("ai.onnx")
     if opset is not None and opset < OLDEST_OPSET:
         raise FrontendError(
@@ -134,6 +137,7 @@ class _Builder:
     graph: Graph
     label: str
     opset: int
+    reading: Reading
 
     def build(self, proto: GraphProto, captures: Sequence[Value] = (), constants: Sequence[Value] = ()) -> None:
         """Fill the graph from ``proto``.
@@ -167,7 +171,7 @@ class _Builder:
         """The nodes so that each comes after what it reads: as stored in a valid model, sorted otherwise."""
         made = set(scope.values) | set(scope.weights)
         for node in nodes:
-            if any(name and name not in made for name in _reads(node)):
+            if any(name and name not in made for name in self.reading.of(node)):
                 return iter(self._sorted(nodes, set(scope.values) | set(scope.weights)))
             made.update(node.output)
         return enumerate(nodes)
@@ -177,7 +181,7 @@ class _Builder:
         waiting: dict[int, set[int]] = {}
         users: dict[int, list[int]] = {}
         for index, node in enumerate(nodes):
-            reads = [name for name in _reads(node) if name and name not in made]
+            reads = [name for name in self.reading.of(node) if name and name not in made]
             missing = next((name for name in reads if name not in makers), None)
             if missing is not None:
                 raise FrontendError(f"{self.label}: node {_label(node)!r} reads {missing!r}, which nothing makes")
@@ -213,14 +217,18 @@ class _Builder:
         attributes, bodies = self._attributes(node)
         regions: list[Graph] = []
         if bodies:
-            outer = [self._read(scope, name, reader) for name in _captures(bodies, scope)]
+            outer = [
+                self._read(scope, name, reader)
+                for name in self.reading.captured(bodies)
+                if name in scope.values or name in scope.weights
+            ]
             captured = [value for value in outer if value.constant is None]
             known = [value for value in outer if value.constant is not None]
             operands.extend(captured)
             attributes["captures"] = len(captured)
             for name, body in bodies:
                 regions.append(Graph(name))
-                _Builder(regions[-1], f"{self.label}: {reader}", self.opset).build(body, captured, known)
+                _Builder(regions[-1], f"{self.label}: {reader}", self.opset, self.reading).build(body, captured, known)
         results = [
             (name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)
         ]
@@ -271,6 +279,8 @@ class _Builder:
         )
         type = TensorType(dtype, (len(values),) if isinstance(value, tuple) else ())
         kept = Dense(type, tuple(item for item in values if isinstance(item, int | float | str)))
+        if len(kept.values) < len(values):
+            raise FrontendError(f"{where}: its value is no text, number or list of these")
         attributes: dict[str, Attribute] = {"value": kept} if len(kept.values) <= FOLD_LIMIT else {}
         scope.values[name] = self.graph.add(CONSTANT, [], [(name, type)], attributes, loc=Location.of(name)).result
 
@@ -295,30 +305,6 @@ class _Builder:
 
 def _label(node: NodeProto) -> str:
     return node.name or next(iter(node.output), "") or node.op_type
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """What a node reads of its own graph, names that its bodies capture included."""
-    yield from node.input
-    bodies = [(a.name, a.g) for a in node.attribute if a.HasField("g")]
-    if bodies:
-        yield from _free_names(bodies)
-
-
-def _free_names(bodies: Sequence[tuple[str, GraphProto]]) -> list[str]:
-    """The names that graphs read and do not make, each once, in order."""
-    free: dict[str, None] = {}
-    for _, body in bodies:
-        made = {info.name for info in body.input} | {tensor.name for tensor in body.initializer}
-        made |= {tensor.values.name for tensor in body.sparse_initializer}
-        made |= {name for node in body.node for name in node.output}
-        reads = [name for node in body.node for name in _reads(node)] + [info.name for info in body.output]
-        free.update((name, None) for name in reads if name and name not in made)
-    return list(free)
-
-
-def _captures(bodies: Sequence[tuple[str, GraphProto]], scope: _Scope) -> list[str]:
-    return [name for name in _free_names(bodies) if name in scope.values or name in scope.weights]
 
 
 def _module(node: NodeProto, operands: Sequence[Value | None]) -> str:

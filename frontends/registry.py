@@ -69,6 +69,8 @@ def load(path: str | Path) -> Graph:
 def _head(path: Path) -> bytes:
     if path.is_dir():
         raise FrontendError(f"{path}: is a directory, not a model file", help="name the model file inside it")
+    if path.exists() and not path.is_file():
+        raise FrontendError(f"{path}: is no plain file", help="name a file: a pipe or a device cannot be read twice")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -9,6 +9,7 @@ from .expression_text import ExpressionError, expression_text, parse_expression
 from .facts import Fact, FactMap
 from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
 from .inequalities import largest, smallest
+from .limits import MOST_ELEMENTS, possible
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .parser import ParseError, parse, parse_all
 from .printer import print_attribute, print_graph
@@ -32,6 +33,7 @@ __all__ = [
     "FLOAT_FOLD_LIMIT",
     "FOLD_LIMIT",
     "INPUT",
+    "MOST_ELEMENTS",
     "OUTPUT",
     "UNKNOWN_DIM",
     "UNKNOWN_LOCATION",
@@ -75,6 +77,7 @@ __all__ = [
     "parse",
     "parse_all",
     "parse_expression",
+    "possible",
     "print_attribute",
     "print_graph",
     "region_input_types",

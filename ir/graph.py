@@ -19,6 +19,7 @@ import networkx as nx
 
 from .attributes import Attribute, Dense, same_attribute
 from .facts import FactMap
+from .limits import make_room
 from .location import UNKNOWN_LOCATION, Location
 from .types import TensorType, Type
 
@@ -142,13 +143,14 @@ class Graph:
     """A network, a subgraph's body or the inside of a fused kernel.
 
     ``attributes`` says where a graph came from (format, opsets, producer, file). ``revision`` counts mutations and keys
-    the cached order and analyses.
+    the cached order and analyses. ``nested`` is how many graphs are inside each other below this one, or were.
     """
 
     def __init__(self, name: str = "graph", attributes: Mapping[str, Attribute] | None = None) -> None:
         self.name = name
         self.attributes: dict[str, Attribute] = dict(attributes or {})
         self.revision = 0
+        self.nested = 0
         self._nx: nx.MultiDiGraph[Op] = nx.MultiDiGraph()
         self._view: nx.MultiDiGraph[Op] = _frozen_view(self._nx)
         self._values: dict[str, Value] = {}
@@ -263,6 +265,9 @@ class Graph:
         self._serial += 1
         order = (*(before.order[:-1] if before else ()), self._serial, _LAST)
         op = Op(name, (), attributes or {}, tuple(regions), loc, order)
+        if op.regions:
+            self.nested = max(self.nested, *(region.nested + 1 for region in op.regions))
+            make_room(self.nested)
         self._nx.add_node(op)
         op.results = tuple(Value("", type, op, index) for index, (_, type) in enumerate(results))
         for result, (wanted, _) in zip(op.results, results, strict=True):

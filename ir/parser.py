@@ -13,6 +13,7 @@ from .expression_text import ExpressionError, parse_expression
 from .facts import fact_types
 from .graph import Graph, Op, Value
 from .lexer import DIGIT_LIMIT, Lexer, ParseError
+from .limits import MOST_NESTED, make_room
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .printer import RESERVED_KEY, UNIQUE_SUFFIX
 from .types import DType, OptionalType, SequenceType, Symbol, TensorType, Type, UnknownType
@@ -20,6 +21,9 @@ from .types import DType, OptionalType, SequenceType, Symbol, TensorType, Type, 
 __all__ = ["ParseError", "parse", "parse_all"]
 
 _DTYPES = {dtype.mlir: dtype for dtype in DType}
+_MOST_REGIONS = MOST_NESTED + 1
+"""A kernel's region may be around the others."""
+
 _SOURCE_KEY = "graphs.source."
 _FLOAT_BITS = {DType.F64: (16, ">d"), DType.F32: (8, ">f"), DType.F16: (4, ">e")}
 
@@ -48,6 +52,8 @@ def parse_all(text: str) -> list[Graph]:
 class _Parser(Lexer):
     """Recursive descent over the tokens, one function per construct."""
 
+    _regions_open = 0
+
     # -- operations ---------------------------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
@@ -71,11 +77,14 @@ class _Parser(Lexer):
         graph.attributes = _source_attributes(attributes)
 
     def _region(self, graph: Graph) -> None:
-        self._enter()
+        self._regions_open += 1
+        if self._regions_open > _MOST_REGIONS:
+            self.fail(f"regions nested more than {_MOST_REGIONS} deep")
+        make_room(self._regions_open)
         scope: dict[str, Value] = {}
         while not self._accept("}"):
             self._op(graph, scope)
-        self._depth -= 1
+        self._regions_open -= 1
 
     def _op(self, graph: Graph, scope: dict[str, Value]) -> Op:
         identifiers = [] if self.kind == "string" else self._results()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 
 from .attributes import Attribute, Dense
 from .codec import encode
@@ -46,7 +46,7 @@ def print_graph(graph: Graph, locations: bool = True) -> str:
 
 def _graph_lines(graph: Graph, indent: str, locations: bool) -> Iterator[str]:
     yield f'{indent}"graphs.graph"() ({{'
-    yield from _region_lines(graph, indent + "  ", locations, ())
+    yield from _region_lines(graph, indent + "  ", locations, set())
     yield f"{indent}}}) {print_attribute(_header(graph))} : () -> ()"
 
 
@@ -59,22 +59,23 @@ def escape_key(key: str) -> str:
     return f"graphs.source.{key}" if RESERVED_KEY.fullmatch(key) else key
 
 
-def _region_lines(graph: Graph, indent: str, locations: bool, outer: tuple[Set[str], ...]) -> Iterator[str]:
-    names = _identifiers(graph, outer)
-    visible = (*outer, frozenset(names.values())) if any(op.regions for op in graph.ops) else outer
+def _region_lines(graph: Graph, indent: str, locations: bool, taken: set[str]) -> Iterator[str]:
+    """``taken`` are the identifiers of the graphs around this one, and its own while it is printed."""
+    names = _identifiers(graph, taken)
     for op in graph.ops:
-        yield from _op_lines(op, names, indent, locations, visible)
+        yield from _op_lines(op, names, indent, locations, taken)
+    taken.difference_update(names.values())
 
 
-def _identifiers(graph: Graph, outer: tuple[Set[str], ...]) -> dict[Value, str]:
+def _identifiers(graph: Graph, taken: set[str]) -> dict[Value, str]:
+    """The identifiers of a graph's values, which are then taken."""
     names: dict[Value, str] = {}
-    taken: set[str] = set()
     for value in graph.values():
         name = value.name
         if not _IDENTIFIER.fullmatch(name):
             name = "_" + re.sub(r"[^A-Za-z0-9_$.-]", "_", name)
         identifier, suffix = name, 0
-        while identifier in taken or any(identifier in scope for scope in outer):
+        while identifier in taken:
             suffix += 1
             identifier = f"{'_' if name.isdigit() else ''}{name}${suffix}"
         taken.add(identifier)
@@ -82,9 +83,7 @@ def _identifiers(graph: Graph, outer: tuple[Set[str], ...]) -> dict[Value, str]:
     return names
 
 
-def _op_lines(
-    op: Op, names: Mapping[Value, str], indent: str, locations: bool, visible: tuple[Set[str], ...]
-) -> Iterator[str]:
+def _op_lines(op: Op, names: Mapping[Value, str], indent: str, locations: bool, taken: set[str]) -> Iterator[str]:
     results = ", ".join(f"%{names[value]}" for value in op.results)
     operands = ", ".join(f"%{names[value]}" for value in op.inputs)
     head = f"{indent}{results}{' = ' if results else ''}{quote(op.name)}({operands})"
@@ -98,7 +97,7 @@ def _op_lines(
     for number, region in enumerate(op.regions):
         if number:
             yield f"{indent}}}, {{"
-        yield from _region_lines(region, indent + "  ", locations, visible)
+        yield from _region_lines(region, indent + "  ", locations, taken)
     yield f"{indent}}}){tail}"
 
 

@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from .graph import Op, Value
+from .limits import MOST_WORK, possible
 from .primitives import Primitive, Unknown, flops
 from .types import TensorType, Type
 
@@ -179,8 +180,9 @@ def lowering(op: Op) -> Lowering:
         made = entry.lower(op)
         lowered = made if isinstance(made, Lowering) else Lowering(tuple(made))
         counts = [flops(primitive) for primitive in lowered.primitives]  # which also divides by what must not be zero
-        if any(isinstance(count, int) and count < 0 for count in counts):
-            raise ValueError("its work comes out negative")
+        amounts = (*counts, *lowered.reads.values(), *lowered.writes.values())
+        if not all(0 <= amount <= MOST_WORK for amount in amounts if isinstance(amount, int)):
+            raise ValueError("its work comes out negative, or more than any machine can do")
         return lowered
     except MALFORMED as error:
         return _unknown(f"{op.name} {op.label!r} does not fit its operator: {error}")
@@ -195,12 +197,7 @@ def infer_types(op: Op) -> Sequence[Type] | None:
         types = entry.infer(op)
     except MALFORMED:
         return None
-    return None if types is None or any(_has_negative_extent(type_) for type_ in types) else types
-
-
-def _has_negative_extent(type_: Type) -> bool:
-    shape = type_.shape if isinstance(type_, TensorType) else None
-    return any(isinstance(dim, int) and dim < 0 for dim in shape or ())
+    return types if types is None or all(map(possible, types)) else None
 
 
 def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:

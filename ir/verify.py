@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import GraphsError
 from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
+from .limits import possible
 
 __all__ = ["VerificationError", "verify"]
 
@@ -19,8 +20,8 @@ class VerificationError(GraphsError, ValueError):
 def verify(graph: Graph) -> None:
     """Check a graph and the regions inside it.
 
-    Uses and edges agree, every operand is made in the same graph, there is an order to run in, names are unique, and
-    each region ends its inputs with one for each captured operand.
+    Uses and edges agree, every operand is made in the same graph, there is an order to run in, names are unique, no
+    tensor is larger than any can be, and each region ends its inputs with one for each captured operand.
 
     Raises:
         VerificationError: a rule is broken.
@@ -48,6 +49,8 @@ def _verify_names(graph: Graph) -> None:
             raise VerificationError(f"{value.name!r} belongs to another graph", value.op) from None
         if named is not value:
             raise VerificationError(f"the name {value.name!r} leads to another value", value.op)
+        if not possible(value.type):
+            raise VerificationError(f"nothing can be of the type of {value.name!r}, {value.type}", value.op)
 
 
 def _verify_edges(graph: Graph) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..ir import Expression, Graph, OptionalType, SequenceType, TensorType, Type
+from ..ir import Expression, Graph, OptionalType, SequenceType, TensorType, Type, possible
 from .base import Context, Pass, PassError, closest
 
 __all__ = ["Bind"]
@@ -26,7 +26,8 @@ class Bind(Pass):
         """Bind the dimensions of the graph's inputs, and of whatever names the same symbols.
 
         Raises:
-            PassError: ``--dim`` names a dimension that the model does not have, or one stays open under ``--strict``.
+            PassError: ``--dim`` names a dimension that the model does not have or makes a tensor larger than any can
+                be, or one stays open under ``--strict``.
         """
         symbols = _input_symbols(graph)
         for name in context.dims:
@@ -42,6 +43,7 @@ class Bind(Pass):
             context.warn("bind", f"{', '.join(open_symbols)} bound to {self.default}; bind with --dim NAME=VALUE")
         if extents:
             _bind_graph(graph, extents)
+            _check_sizes(graph)
 
 
 def _input_symbols(graph: Graph) -> list[str]:
@@ -62,6 +64,13 @@ def _bind_graph(graph: Graph, extents: Mapping[str, int]) -> None:
         for value in op.results:
             value.type = _bound(value.type, extents)
     graph.revision += 1
+
+
+def _check_sizes(graph: Graph) -> None:
+    for op in graph.walk():
+        for value in op.results:
+            if not possible(value.type):
+                raise PassError(f"bind: {value.name!r} would be {value.type}, and no tensor has so many elements", op)
 
 
 def _bound(type: Type, extents: Mapping[str, int]) -> Type:

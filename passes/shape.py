@@ -26,6 +26,7 @@ from ..ir import (
     UnknownType,
     definition,
     infer_types,
+    possible,
     region_input_types,
 )
 from ..ir.registry import MALFORMED
@@ -93,7 +94,10 @@ class _Inference:
         entry = definition(op.name)
         if entry is None or entry.evaluate is None or not op.results:
             return False
-        arrays = _known_operands(op, entry)
+        try:
+            arrays = _known_operands(op, entry)
+        except (ValueError, OverflowError):
+            return False  # a constant that is none of its type, or of more dimensions than an array has
         if arrays is None:
             return False
         results = _evaluate(entry, op, arrays)
@@ -125,7 +129,7 @@ class _Inference:
     def _refine(self, graph: Graph, op: Op, types: Sequence[Type] | None) -> None:
         for value, type in zip(op.results, types or (), strict=False):
             better = _merge(value.type, type)
-            if better != value.type:
+            if better != value.type and possible(better):
                 graph.retype(value, better)
                 self.context.count("shape: types inferred")
 
@@ -133,8 +137,8 @@ class _Inference:
         """Carry types into the bodies and infer what is inside."""
         for region, types in zip(op.regions, region_input_types(op), strict=True):
             for inner, type in zip(region.inputs, types, strict=True):
-                if type is not None:
-                    region.retype(inner.result, _merge(inner.result.type, type))
+                if type is not None and possible(better := _merge(inner.result.type, type)):
+                    region.retype(inner.result, better)
             self.run(region)
 
 

@@ -28,6 +28,7 @@ from graphs.tools.emit import FORMATS, emit
 from graphs.tools.emit.layout import Column, fitted, rendered, shortened
 from graphs.tools.emit.rows import common_name, kernel_rows, labels, with_shares
 from graphs.tools.emit.view import View
+from graphs.tools.terminal import visible
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "examples" / "models"
@@ -346,7 +347,7 @@ def test_csv_has_a_row_for_each_kernel(real: Report, report: Report) -> None:
 def test_csv_holds_no_formulas(name: str, report: Report) -> None:
     hostile = replace(report, model=name, kernels=(replace(report.kernels[0], name=name, module=name),))
     (row,) = csv.DictReader(io.StringIO(str(emit("csv", [hostile], View()))))
-    assert row["model"] == row["name"] == row["kernel"] == f"'{name}"
+    assert row["model"] == row["name"] == row["kernel"] == f"'{visible(name)}"
 
 
 # -- text and dot ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ..targets import Target
 from .emit.layout import styled
 from .emit.rows import labels
 from .emit.view import View
+from .terminal import harmless
 from .units import duration
 
 __all__ = ["explanation"]
@@ -35,7 +36,8 @@ def explanation(report: Report, node: str, target: Target, view: View) -> str:
         raise PassError(f"{node}: nothing to explain yet", help="the pipeline needs cost: --passes=fuse,lower,cost")
     found = explain(report.graph, op, target, report.evidence)
     others = f"  {'kernels':<{_TOPIC_WIDTH}}{len(matching)} match; this is the first\n" if len(matching) > 1 else ""
-    return _headline(found, view) + others + "".join(_step(step, view) for step in found.steps)
+    text = _headline(found, view) + others + "".join(_step(step, view) for step in found.steps)
+    return harmless(text, view.color)
 
 
 def _headline(found: Explanation, view: View) -> str:

@@ -1,17 +1,27 @@
-"""What the output goes to: whether it takes colour, how wide it is, and messages on standard error."""
+"""What the output goes to: whether it takes colour, how wide it is, and messages on standard error.
+
+Names come from files, and files from anywhere: what would drive a terminal is written out before it gets there.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from typing import TextIO
 
-__all__ = ["PIPED_WIDTH", "Messages", "ascii_only", "takes_color", "width_of"]
+__all__ = ["HARMFUL", "PIPED_WIDTH", "Messages", "ascii_only", "harmless", "takes_color", "visible", "width_of"]
 
 PIPED_WIDTH = 120
 _STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "help": "\x1b[1;36m", "note": "\x1b[1;34m"}
+_LONGEST = 4000
+"""Characters of a message; names may have megabytes."""
 _RESET = "\x1b[0m"
+_OWN_STYLES = r"\x1b\[[0-7]{1,2}m"
+HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, what turns the direction of writing, and halves of surrogate pairs, which no encoding has."""
+_HARMFUL_BUT_STYLES = re.compile(f"({_OWN_STYLES})|{HARMFUL.pattern}")
 _PLAIN = {"×": "x", "→": "->", "·": "-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "Σ": "sum", "µ": "u", "±": "+-"}
 
 
@@ -60,7 +70,31 @@ class Messages:
 
     def _write(self, kind: str, text: str) -> None:
         head = f"{_STYLES[kind]}{kind}:{_RESET}" if self._color else f"{kind}:"
-        sys.stderr.write(f"{head} {text}\n")
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+        sys.stderr.write(f"{head} {harmless(text)}\n")
+
+
+def harmless(text: str, color: bool = False) -> str:
+    """The text, of any number of lines, with characters that a terminal obeys or hides written out: ``\\x1b``.
+
+    Plain styles stay where the tool's own output has ``color``.
+    """
+    if not color:
+        return HARMFUL.sub(lambda match: _written_out(match[0]), text)
+    return _HARMFUL_BUT_STYLES.sub(lambda match: match[1] or _written_out(match[0]), text)
+
+
+def visible(text: str) -> str:
+    """A name for one place in one line: whatever is no printable character is written out, line ends too."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _written_out(character) for character in text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def ascii_only(text: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ..terminal import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -31,6 +33,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }
 """Each format with the suffixes that ask for it; of several that fit, the longest does."""
 
+_FOR_PEOPLE = frozenset({"table", "coverage"})
+
 
 def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:
     """Return reports in a format.
@@ -39,7 +43,7 @@ def emit(name: str, reports: Sequence[Report], view: View) -> str | bytes:
         GraphsError: the format cannot show them (several models in one ONNX file, say).
     """
     emitted: str | bytes = _module(name).emit(reports, view)
-    return emitted
+    return harmless(emitted, view.color) if isinstance(emitted, str) and name in _FOR_PEOPLE else emitted
 
 
 def companions(name: str, reports: Sequence[Report], view: View) -> dict[Path, str]:

@@ -10,6 +10,7 @@ from ...calibration.prediction import Quality
 from ...passes.coverage_report import CoverageReport, KernelCoverage, PrimitiveCoverage, RiskLevel, Status
 from ...passes.coverage_reporting import coverage_report
 from ...passes.report import Report
+from ..terminal import visible
 from ..units import NOTHING, count, duration, percent, rounded, si
 from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .measured import measured_errors
@@ -47,7 +48,7 @@ def coverage(report: Report, view: View) -> str:
     """Return the account of one report."""
     made = coverage_report(report)
     target = made.target.replace("@", " @")
-    head = shortened(f"Calibration coverage: {report.model} on {target}, {made.precision}", view.width)
+    head = shortened(visible(f"Calibration coverage: {report.model} on {target}, {made.precision}"), view.width)
     blocks = [
         styled(head, "bold", view.color) + "\n",
         _kernels(made, view),
@@ -241,5 +242,7 @@ def _listed(label: str, lines: Sequence[tuple[str, str]], lead: int, view: View)
 
 def _broken(words: str, room: int) -> list[str]:
     """The text in lines; a number and its unit stay together."""
-    lines = textwrap.wrap(words.replace(" %", _FIXED + "%"), room, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        visible(words).replace(" %", _FIXED + "%"), room, break_long_words=False, break_on_hyphens=False
+    )
     return [line.replace(_FIXED, " ") for line in lines] or [""]

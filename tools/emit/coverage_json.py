@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ...passes.coverage_report import CoverageReport, Gap, KernelCoverage, PrimitiveCoverage, Status
 from ...passes.coverage_reporting import coverage_report
 from ...passes.report import Report
-from .json import measured_record, number
+from .json import dumped, measured_record, number
 from .view import View
 
 __all__ = ["emit", "record"]
@@ -21,7 +20,7 @@ def emit(reports: Sequence[Report], view: View) -> str:
     stamp = datetime.now(UTC).isoformat(timespec="seconds")
     records = [record(report.model, coverage_report(report), stamp) for report in reports]
     content = records[0] if len(records) == 1 else records
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return dumped(content)
 
 
 def record(model: str, made: CoverageReport, stamp: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from ...passes.report import KernelReport, Report
+from ..terminal import visible
 from ..units import shape
 from .rows import labels
 from .view import View
@@ -47,5 +48,10 @@ def _cells(report: Report, label: str, kernel: KernelReport) -> tuple[str | int 
 
 
 def inert(cell: str | int | float | None) -> str | int | float | None:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    """A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, CSV injection).
+
+    What is not printable is written out: a name never takes more than a line.
+    """
+    if not isinstance(cell, str):
+        return cell
+    return f"'{visible(cell)}" if cell.startswith(_FORMULA_STARTS) else visible(cell)

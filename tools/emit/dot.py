@@ -10,6 +10,7 @@ from math import sqrt
 
 from ...ir import CONSTANT, Graph, Op, TensorType
 from ...passes.report import KernelReport, Report
+from ..terminal import visible
 from ..units import duration, percent, shape, si
 from .rows import labels
 from .view import View
@@ -90,6 +91,6 @@ def _extent(dim: object) -> int | str:
 
 def _quoted(*lines: str) -> str:
     """A Graphviz string; quotes, backslashes and line breaks in names are taken literally."""
-    escaped = [line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines]
+    escaped = [visible(line.replace("\n", " ")).replace("\\", "\\\\").replace('"', '\\"') for line in lines]
     text = escaped[0] if len(escaped) == 1 else "".join(line + _ALIGN_LEFT for line in escaped)
     return f'"{text}"'

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ...passes.coverage_report import MeasuredErrors
 from ...passes.report import EvidenceSource, KernelReport, Report, Total, UnknownOp
+from ..terminal import HARMFUL
 from .rows import labels
 from .view import View
 
-__all__ = ["SCHEMA", "emit", "measured_record", "number", "record"]
+__all__ = ["SCHEMA", "dumped", "emit", "measured_record", "number", "record"]
 
 SCHEMA = "graphs.report/1"
 
@@ -25,7 +27,16 @@ def emit(reports: Sequence[Report], view: View) -> str:
     """Return one object for one report, an array for several."""
     records = [record(report, view.coverage) for report in reports]
     content = records[0] if len(records) == 1 else records
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return dumped(content)
+
+
+def dumped(content: object) -> str:
+    """Return JSON in which no string has a character that a terminal would obey or no encoding has."""
+    return HARMFUL.sub(_escaped, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def record(report: Report, coverage: bool = False) -> dict[str, Any]:

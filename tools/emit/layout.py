@@ -9,6 +9,8 @@ from functools import cached_property
 import click
 from rich.cells import cell_len
 
+from ..terminal import visible
+
 __all__ = ["GAP", "INDENT", "Column", "fitted", "rendered", "shortened", "styled"]
 
 GAP = 2
@@ -29,6 +31,9 @@ class Column:
     right: bool = True
     styles: tuple[str, ...] = ()
     least: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", tuple(map(visible, self.cells)))
 
     @cached_property
     def width(self) -> int:

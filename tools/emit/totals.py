@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.cells import cell_len
 
 from ...passes.report import Report, Total
+from ..terminal import visible
 from ..units import NOTHING, duration, rounded, si
 from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .view import View
@@ -31,7 +32,7 @@ def headline(report: Report, view: View) -> str:
         report.precision,
         f"batch {report.batch}" if report.batch is not None else "",
     ]
-    line = shortened(" · ".join(part for part in parts if part), view.width)
+    line = shortened(visible(" · ".join(part for part in parts if part)), view.width)
     return styled(line, "bold", view.color)
 
 
@@ -51,7 +52,7 @@ def one_line(report: Report) -> str:
         total.confidence,
         f"{_plural(len(total.unknown), 'op')} unknown" if total.unknown else "",
     ]
-    return f"{report.model}: {', '.join(part for part in parts if part)}\n"
+    return f"{visible(report.model)}: {', '.join(part for part in parts if part)}\n"
 
 
 def totals(report: Report, view: View) -> str:
@@ -213,7 +214,7 @@ def labelled(label: str, parts: Sequence[str], view: View) -> str:
     """A label and its parts; a part that does not fit goes to the next line, a part too long for one is broken."""
     room = max(view.width - INDENT - _LABEL_WIDTH, 30)
     lines = [""]
-    for part in parts:
+    for part in map(visible, parts):
         joined = f"{lines[-1]}{_SEPARATOR if lines[-1] else ''}{part}"
         if cell_len(joined) <= room:
             lines[-1] = joined
@@ -227,5 +228,5 @@ def labelled(label: str, parts: Sequence[str], view: View) -> str:
 
 def _paragraph(text: str, view: View, style: str = "") -> str:
     lead = " " * (INDENT + len(text) - len(text.lstrip()))
-    lines = textwrap.wrap(text.strip(), max(view.width - len(lead), 30), break_long_words=False)
+    lines = textwrap.wrap(visible(text.strip()), max(view.width - len(lead), 30), break_long_words=False)
     return "".join(f"{lead}{styled(line, style, view.color)}\n" for line in lines)
