@@ -47,6 +47,8 @@ _MOST_OPSET = 2**31 - 1
 _LAST_AXIS_SINCE = 13
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 _BOOLEAN_MASK_SINCE = 10
+_FIRST_BRANCH = "then_branch"
+"""Attributes may be stored in any order; an If has the branch of a true condition first."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -156,16 +158,16 @@ class _Builder:
             if info.name not in scope.weights:
                 self._input(scope, info.name, _named_dims(type_from_proto(info.type), info.name))
         for value in captures:
-            self._input(scope, value.name, value.type)
+            self._input(scope, value.name, value.type, {"constant": True} if value.is_constant else {})
         for index, node in self._ordered(proto.node, scope):
             self._node(scope, node, index, types)
         for info in proto.output:
             self.graph.add(OUTPUT, [self._read(scope, info.name, "the graph's output")], loc=Location.of(info.name))
 
-    def _input(self, scope: _Scope, name: str, type: Type) -> None:
+    def _input(self, scope: _Scope, name: str, type: Type, attributes: Mapping[str, Attribute] | None = None) -> None:
         if name in scope.values:
             raise FrontendError(f"{self.label}: two inputs are called {name!r}")
-        scope.values[name] = self.graph.add(INPUT, [], [(name, type)], loc=Location.of(name)).result
+        scope.values[name] = self.graph.add(INPUT, [], [(name, type)], attributes, loc=Location.of(name)).result
 
     def _ordered(self, nodes: Sequence[NodeProto], scope: _Scope) -> Iterator[tuple[int, NodeProto]]:
         """The nodes so that each comes after what it reads: as stored in a valid model, sorted otherwise."""
@@ -297,7 +299,7 @@ class _Builder:
                 attributes[attribute.name] = _attribute(attribute, where)
         if node.op_type in _SOFTMAXES and self.opset < _LAST_AXIS_SINCE:
             attributes.setdefault("axis", 1)
-        return attributes, bodies
+        return attributes, sorted(bodies, key=lambda body: body[0] != _FIRST_BRANCH)
 
 
 # -- nodes ------------------------------------------------------------------------------------------------------------

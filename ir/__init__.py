@@ -17,6 +17,7 @@ from .registry import (
     Kind,
     Lowering,
     OpDef,
+    Runs,
     define,
     definition,
     definitions,
@@ -24,6 +25,7 @@ from .registry import (
     kind_of,
     lowering,
     region_input_types,
+    runs_of,
 )
 from .types import Dim, DType, OptionalType, SequenceType, Shape, TensorType, Type, UnknownType
 from .verify import VerificationError, verify
@@ -57,6 +59,7 @@ __all__ = [
     "OptionalType",
     "Origin",
     "ParseError",
+    "Runs",
     "SequenceType",
     "Shape",
     "Symbol",
@@ -81,6 +84,7 @@ __all__ = [
     "print_attribute",
     "print_graph",
     "region_input_types",
+    "runs_of",
     "smallest",
     "verify",
 ]

@@ -11,7 +11,7 @@ a kernel must move depends on which values its neighbours keep on chip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ __all__ = [
     "Unknown",
     "Window",
     "flops",
+    "repeated",
 ]
 
 
@@ -254,3 +255,24 @@ Primitive = Gemm | Conv | Elementwise | Reduction | Softmax | Normalization | Co
 def flops(primitive: Primitive) -> int:
     """Floating-point (or integer) operations of a primitive: two for each multiply-accumulate, one for each other."""
     return 2 * primitive.macs + primitive.ops
+
+
+def repeated(primitive: Primitive, times: int) -> Primitive:
+    """``times`` of a primitive, one after another where it tells them apart, as one primitive of as much work."""
+    match primitive:
+        case Gemm():
+            return replace(primitive, steps=primitive.steps * times)
+        case Conv():
+            return replace(primitive, batch=primitive.batch * times)
+        case Elementwise() | Copy() | Scan():
+            return replace(primitive, elements=primitive.elements * times)
+        case Reduction():
+            return replace(primitive, elements=primitive.elements * times, results=primitive.results * times)
+        case Softmax() | Gather():
+            return replace(primitive, rows=primitive.rows * times)
+        case Normalization():
+            return replace(primitive, groups=primitive.groups * times)
+        case Window():
+            return replace(primitive, results=primitive.results * times)
+        case Unknown():
+            return primitive

@@ -18,15 +18,17 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
+from .expression import UNKNOWN_DIM
 from .graph import Op, Value
 from .limits import MOST_WORK, possible
 from .primitives import Primitive, Unknown, flops
-from .types import TensorType, Type
+from .types import Dim, TensorType, Type
 
 __all__ = [
     "Kind",
     "Lowering",
     "OpDef",
+    "Runs",
     "define",
     "definition",
     "definitions",
@@ -34,6 +36,7 @@ __all__ = [
     "kind_of",
     "lowering",
     "region_input_types",
+    "runs_of",
 ]
 
 
@@ -68,11 +71,26 @@ class Lowering:
     writes: Mapping[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How often one region of a control operation runs in one run of the operation, and how that is known.
+
+    ``times`` is a number, or a symbol where only running the model tells. ``at_most`` says that it may be fewer;
+    ``one_of`` that of all regions with this mark one alone runs.
+    """
+
+    times: Dim
+    why: str
+    at_most: bool = False
+    one_of: bool = False
+
+
 Lower = Callable[[Op], "Iterable[Primitive] | Lowering"]
 L = TypeVar("L", bound=Lower)
 Infer = Callable[[Op], "Sequence[Type] | None"]
 Evaluate = Callable[..., Any]
 Enter = Callable[[Op], "Sequence[Sequence[Type | None]]"]
+Run = Callable[[Op], "Sequence[Runs]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,8 @@ class OpDef:
     ``any_type`` says that ``lower`` looks at the types itself: operands and results may be sequences, optionals or of
     open shape. ``enter`` says of which types the inputs of each region are, where they are not the operands' own.
     ``caches`` are pairs of an operand and the result that continues it: a cache, and the cache with new entries.
+    ``runs`` says how often each region runs, where regions are graphs of kernels: ``lower`` then counts what the
+    operation does beside them.
     """
 
     name: str
@@ -93,6 +113,7 @@ class OpDef:
     any_type: bool = False
     enter: Enter | None = None
     caches: tuple[tuple[int, int], ...] = ()
+    runs: Run | None = None
 
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -109,6 +130,7 @@ def define(
     any_type: bool = False,
     enter: Enter | None = None,
     caches: Iterable[tuple[int, int]] = (),
+    runs: Run | None = None,
 ) -> Callable[[L], L]:
     """Register the decorated function as the lowering of the operators ``names``.
 
@@ -120,6 +142,7 @@ def define(
         any_type: ``lower`` looks at the types itself; else every operand and result must be a tensor of known shape.
         enter: the types of each region's inputs, from an operation with regions; ``None`` for one that stays open.
         caches: (operand, result) for each result that is a cache with its new entries.
+        runs: how often each region of an operation runs, where its regions are graphs of kernels.
 
     Raises:
         ValueError: an operator of this name is registered already.
@@ -128,7 +151,7 @@ def define(
     def register(lower: L) -> L:
         for name in names:
             doc = (lower.__doc__ or "").strip()
-            add(OpDef(name, kind, lower, infer, evaluate, doc, any_type, enter, tuple(caches)))
+            add(OpDef(name, kind, lower, infer, evaluate, doc, any_type, enter, tuple(caches), runs))
         return lower
 
     return register
@@ -215,6 +238,21 @@ def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:
             pass
     outer = [None if value is None else value.type for value in op.operands]
     return [outer[len(outer) - len(region.inputs) :] for region in op.regions]
+
+
+def runs_of(op: Op) -> Sequence[Runs]:
+    """Return how often each region of a control operation runs; nothing for any other operation."""
+    entry = definition(op.name)
+    if entry is None or entry.runs is None or not op.regions:
+        return ()
+    try:
+        runs = tuple(entry.runs(op))
+        if len(runs) == len(op.regions):
+            return runs
+        why = f"{op.name} has {len(op.regions)} regions"
+    except MALFORMED as error:
+        why = f"{op.name} {op.label!r} does not fit its operator: {error}"
+    return tuple(Runs(UNKNOWN_DIM, why) for _ in op.regions)
 
 
 def _unknown(reason: str) -> Lowering:

@@ -13,14 +13,15 @@ from ..ir import Fact, Graph, Kind, Op, TensorType, kind_of
 from ..ir.primitives import Copy
 from ..targets import Target
 from .base import Context, Pass
+from .bodies import Bodies, launches, launches_of
 from .evidence import BEST, Predictor, find_evidence
 from .fuse import Layout, kernel_ops, main_op, pattern_of
-from .lower import Work
+from .lower import Work, weight_reads
 from .precision import precision_of
 from .weights import weight_bytes
 
 __all__ = [
-    "Calibrate", "Calibration", "Match", "described", "efficiency_of", "is_free", "kernel_of",
+    "Calibrate", "Calibration", "Match", "described", "efficiency_of", "is_free", "kernel_of", "together",
 ]  # fmt: skip
 
 
@@ -82,8 +83,8 @@ class Calibrate(Pass):
         if wanted not in context.read_evidence:
             context.read_evidence[wanted] = find_evidence(context.target, *wanted)
         found = context.evidence = context.read_evidence[wanted]
-        for op in graph.body:
-            op.facts.discard(Calibration)
+        for launch in launches(graph):
+            launch.op.facts.discard(Calibration)
         for remark in found.remarks:
             context.warn("calibrate", remark)
         if found.predictor is None:
@@ -94,8 +95,12 @@ class Calibrate(Pass):
 
 
 def _calibrations(graph: Graph, target: Target, predictor: Predictor) -> Iterator[tuple[Op, Calibration]]:
-    """Everything is predicted in one call, and what is alike but once."""
-    kernels = {op: kernel_of(op, graph) for op in graph.body if not is_free(op, target) and not op.facts[Work].unknown}
+    """Everything is predicted in one call, and what is alike but once; bodies' kernels like all others."""
+    kernels = {
+        launch.op: kernel_of(launch.op, launch.scope)
+        for launch in launches(graph)
+        if not is_free(launch.op, target) and Bodies not in launch.op.facts and not launch.op.facts[Work].unknown
+    }
     distinct = tuple(dict.fromkeys(kernels.values()))
     predictions = dict(zip(distinct, predictor.estimator.predict(distinct), strict=True))
     roofline = Roofline.of(target)
@@ -137,9 +142,12 @@ def efficiency_of(bounds: Bounds, seconds: float, std: float) -> tuple[float | N
 
 
 def kernel_of(op: Op, graph: Graph) -> Kernel:
-    """Return what ``op``, a lowered top-level operation of ``graph``, computes and moves."""
-    work = op.facts[Work]
-    weights = sum(read for value, read in zip(op.operands, work.reads, strict=True) if value and value.is_constant)
+    """Return what ``op``, a lowered operation of ``graph``, computes and moves.
+
+    A control operation's bodies are left out: their kernels are launched by themselves.
+    """
+    work = op.facts[Work].beside
+    weights = weight_reads(op)
     layout = op.facts.get(Layout)
     kernel = Kernel(
         pattern_of(op),
@@ -153,6 +161,20 @@ def kernel_of(op: Op, graph: Graph) -> Kernel:
         reordered_bytes=layout.reordered_bytes if layout else 0,
     )
     return kernel if work.primitives or kind_of(main_op(op)) is not Kind.LAYOUT else _copied(kernel, op)
+
+
+def together(op: Op, graph: Graph, target: Target) -> Kernel:
+    """Return an operation as it is measured: a control operation with all trips of its bodies, as one kernel."""
+    kernel, work = kernel_of(op, graph), op.facts[Work]
+    if work.inside is None:
+        return kernel
+    return replace(
+        kernel,
+        primitives=work.primitives,
+        weight_bytes=kernel.weight_bytes + work.inside.weight_bytes,
+        read_bytes=kernel.read_bytes + work.inside.bytes - work.inside.weight_bytes,
+        launches=sum(launch.times for launch in launches_of(op, graph) if not is_free(launch.op, target)),
+    )
 
 
 def _copied(kernel: Kernel, op: Op) -> Kernel:
@@ -174,14 +196,14 @@ def described(graph: Graph, target: Target) -> Sequence[Described]:
 
     Views that cost nothing are left out; what they hand on counts as read from where it was made.
     """
-    return [_described(op, graph) for op in graph.body if not is_free(op, target)]
+    return [_described(op, graph, target) for op in graph.body if not is_free(op, target)]
 
 
-def _described(op: Op, graph: Graph) -> Described:
+def _described(op: Op, graph: Graph, target: Target) -> Described:
     inner = kernel_ops(op)
     made = (*(value.name for value in op.results), *(value.name for member in inner for value in member.results))
     return Described(
-        kernel_of(op, graph),
+        together(op, graph, target),
         tuple(dict.fromkeys(made)),
         tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
         tuple(value.name for value in op.inputs if not value.is_constant),

@@ -7,6 +7,7 @@ kernel takes the time that they predict. Elsewhere it is the target's default ef
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import exp, expm1, sqrt
 
@@ -18,9 +19,12 @@ from ..ir import Fact, Graph, Op
 from ..ir.primitives import flops
 from ..targets import Target
 from .base import Context, Pass
+from .bodies import Bodies, bodies_of, nested_bodies
 from .calibrate import Calibration, efficiency_of, is_free, kernel_of
 from .fuse import kernel_ops
+from .intervals import correlated_sum
 from .kv_cache import cache_bytes
+from .lower import take
 from .memory import memory_plan
 from .weights import weight_bytes
 
@@ -36,7 +40,8 @@ class Cost(Fact, key="cost"):
     ``unknown`` what the time leaves out. ``efficiency`` is the share of its roofline that the kernel is taken to reach,
     ``None`` where it has no work; ``quality`` how closely measurements match it, ``None`` without any. ``joules`` is
     ``None`` where the target has no energy coefficients; those that it lacks are in ``energy_missing``, and ``joules``
-    is then a lower bound.
+    is then a lower bound. A control operation's figures sum up the trips of its bodies, and ``beside`` is what it costs
+    without them.
     """
 
     seconds: float
@@ -59,6 +64,7 @@ class Cost(Fact, key="cost"):
     efficiency: float | None = None
     efficiency_std: float | None = None
     quality: Quality | None = None
+    beside: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,9 @@ class CostPass(Pass):
     def run(self, graph: Graph, context: Context) -> None:
         """Attach :class:`Cost` to every kernel; warn where the network does not fit the target's memory."""
         roofline = Roofline.of(context.target)
-        for op in graph.body:
-            calibration = op.facts.get(Calibration)
-            quality = calibration.quality if calibration else None
-            op.facts.add(_cost(estimate(op, graph, roofline), quality, context.target))
+        for body in reversed(nested_bodies(graph)):
+            _cost_all(body.region, body.scope, roofline)
+        _cost_all(graph, graph, roofline)
         for holds, size in (
             ("weights", graph.cached(weight_bytes)),
             ("activations", graph.cached(memory_plan).peak_bytes + cache_bytes(graph)),
@@ -108,8 +113,35 @@ class CostPass(Pass):
                 context.warn("cost", f"{size:,} bytes of {held} do not fit {level.name}, which has {level.size:,.0f}")
 
 
+def _cost_all(graph: Graph, scope: Graph, roofline: Roofline) -> None:
+    """Attach its cost to every operation of a graph or body whose own bodies have been costed."""
+    for op in graph.body:
+        calibration = op.facts.get(Calibration)
+        quality = calibration.quality if calibration else None
+        op.facts.add(_cost(estimate(op, scope, roofline), quality, roofline.target))
+        if Bodies in op.facts:
+            _choose(op)
+            kernels = zip(op.regions, op.facts[Bodies].times, strict=True)
+            launched = [(inner.facts[Cost], times) for region, times in kernels for inner in region.body]
+            op.facts.add(_with_bodies(op.facts[Cost], launched))
+
+
+def _choose(op: Op) -> None:
+    """Count the branch that takes longest: which one that is, only the target tells."""
+    seconds = tuple(sum(inner.facts[Cost].seconds for inner in region.body) for region in op.regions)
+    made, bodies = op.facts[Bodies], bodies_of(op)
+    choice = [index for index, body in enumerate(bodies) if body.runs.one_of]
+    if choice:
+        slowest = max(choice, key=lambda index: (seconds[index], made.times[index]))
+        take(op, tuple(int(index == slowest) if index in choice else made.times[index] for index in range(len(bodies))))
+    op.facts.add(replace(op.facts[Bodies], seconds=seconds))
+
+
 def estimate(op: Op, graph: Graph, roofline: Roofline) -> Estimate:
-    """Return how the time of ``op``, a top-level operation of ``graph`` with its :class:`Work`, comes about."""
+    """Return how the time of ``op``, an operation with its :class:`Work`, comes about, bodies left out.
+
+    ``graph`` is the one that it is in, or the scope of the body that it is in.
+    """
     runtime = roofline.target.runtime
     lacking = [f"{runtime.name} has no {inner.name}" for inner in kernel_ops(op) if inner.name in runtime.lacks]
     kernel = kernel_of(op, graph)
@@ -203,6 +235,40 @@ def _energy(made: Estimate, target: Target) -> tuple[float | None, float | None,
     missing = dict.fromkeys(name for name, _, coefficient in (*flop, *byte) if coefficient is None)
     static = (energy.idle_watts or 0.0) * made.seconds
     return compute, memory, compute + memory + static, tuple(missing)
+
+
+# -- bodies -----------------------------------------------------------------------------------------------------------
+
+
+def _with_bodies(own: Cost, launched: Sequence[tuple[Cost, int]]) -> Cost:
+    """Return what an operation costs that launches kernels: each so many times, beside what it does itself."""
+    parts = [(own, 1), *((cost, times) for cost, times in launched if times)]
+    whole = correlated_sum((part.work_class, t * part.seconds, t * part.low, t * part.high) for part, t in parts)
+    longest = max(parts, key=lambda part: part[0].seconds * part[1])[0]
+    return replace(
+        longest,
+        seconds=whole.seconds,
+        low=whole.low,
+        high=whole.high,
+        std=whole.std,
+        compute_seconds=sum(t * part.compute_seconds for part, t in parts),
+        memory_seconds=sum(t * part.memory_seconds for part, t in parts),
+        dispatch_seconds=sum(t * part.dispatch_seconds for part, t in parts),
+        joules=_joules((part.joules, t) for part, t in parts),
+        compute_joules=_joules((part.compute_joules, t) for part, t in parts),
+        memory_joules=_joules((part.memory_joules, t) for part, t in parts),
+        energy_missing=tuple(dict.fromkeys(name for part, _ in parts for name in part.energy_missing)),
+        unknown=tuple(dict.fromkeys(reason for part, _ in parts for reason in part.unknown)),
+        efficiency=None,
+        efficiency_std=None,
+        quality=None,
+        beside=own,
+    )
+
+
+def _joules(terms: Iterable[tuple[float | None, int]]) -> float | None:
+    known = [joules * times for joules, times in terms if joules is not None]
+    return sum(known) if known else None
 
 
 # -- the whole graph --------------------------------------------------------------------------------------------------

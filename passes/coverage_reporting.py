@@ -26,10 +26,11 @@ from .coverage_report import (
     Summary,
 )
 from .evidence import setting_of
+from .intervals import Sum
 from .parts import Part, parts_of
 from .precision import precision_of
 from .report import Report
-from .totals import Costed, Sum, sum_of
+from .totals import Costed, sum_of
 
 __all__ = ["coverage_report"]
 

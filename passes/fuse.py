@@ -12,19 +12,21 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
 
 A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a
-kernel of its own.
+kernel of its own. Bodies of control operations are fused like the graph that they stand in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Fact, Graph, Kind, Location, Op, Value, kind_of
 from ..targets import RuleSource
 from .base import Context, Pass, PassError
 from .blocked_layout import blocked_values, reordered_bytes
+from .bodies import Body, bodies_of
 from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
@@ -106,10 +108,26 @@ class Fuse(Pass):
                 help=f"start from the model to see what {runtime} makes of it",
             )
         graph.attributes[FUSED_FOR] = runtime
-        state = _State(graph, context)
-        for source in context.target.runtime.rules:
-            _step(source)(state)
-        state.materialise()
+        steps = [_step(source) for source in context.target.runtime.rules]
+        graphs = [graph]
+        while graphs:
+            current = graphs.pop()
+            state = _State(current, context)
+            for step in steps:
+                step(state)
+            state.materialise()
+            graphs.extend(_opened(body) for op in reversed(current.body) for body in reversed(bodies_of(op)))
+
+
+def _opened(body: Body) -> Graph:
+    """The graph of a body, whose inputs know which of the captured values have become constants outside."""
+    captures = body.op.attributes.get("captures")
+    count = captures if isinstance(captures, int) else 0
+    outside, inside = body.op.operands[len(body.op.operands) - count :], body.region.inputs
+    for value, entry in zip(outside, inside[len(inside) - count :], strict=False):
+        if value is not None and value.is_constant:
+            entry.attributes = MappingProxyType({**entry.attributes, **_input_attributes(value)})
+    return body.region
 
 
 @dataclass(slots=True)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of, lowering
-from ..ir.primitives import Primitive, Unknown, flops
+from ..ir.primitives import Primitive, Unknown, flops, repeated
 from .base import Context, Pass, PassError
+from .bodies import Bodies, Body, bodies_of, nested_bodies
 
-__all__ = ["KERNEL", "Lower", "Work"]
+__all__ = ["KERNEL", "Inside", "Lower", "Work", "take", "weight_reads"]
 
 KERNEL = "graphs.kernel"
 """Name of the operation that holds a fused kernel's operations in its region."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the bodies of a control operation do, all their trips together.
+
+    Of the operation's primitives those from ``own`` on are theirs; their kernels move ``bytes``, ``weight_bytes`` of
+    them constants'.
+    """
+
+    own: int
+    bytes: int
+    weight_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +34,13 @@ class Work(Fact, key="work"):
     """What an operation or a fused kernel does, whatever it runs on.
 
     ``reads`` has the bytes read of each operand, ``writes`` of each result: of a fused kernel, what crosses its
-    boundary.
+    boundary. The primitives of a control operation are its own and those of its bodies, ``inside`` tells them apart.
     """
 
     primitives: tuple[Primitive, ...]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
+    inside: Inside | None = None
 
     @property
     def macs(self) -> int:
@@ -38,8 +54,13 @@ class Work(Fact, key="work"):
 
     @property
     def bytes(self) -> int:
-        """Bytes that cross the boundary, in and out."""
-        return sum(self.reads) + sum(self.writes)
+        """Bytes that cross the boundary, in and out; those that a control operation's bodies move with them."""
+        return sum(self.reads) + sum(self.writes) + (self.inside.bytes if self.inside else 0)
+
+    @property
+    def beside(self) -> Work:
+        """What a control operation does beside its bodies; of any other operation, all of it."""
+        return Work(self.primitives[: self.inside.own], self.reads, self.writes) if self.inside else self
 
     @property
     def unknown(self) -> tuple[Unknown, ...]:
@@ -57,16 +78,15 @@ class Lower(Pass):
     invalidates = ("calibrated", "cost")
 
     def run(self, graph: Graph, context: Context) -> None:
-        """Attach :class:`Work` to every operation, inside kernels too.
+        """Attach :class:`Work` to every operation, inside kernels and bodies too.
 
         Raises:
             PassError: the context is strict and something cannot be counted.
         """
+        for body in reversed(nested_bodies(graph)):
+            _lower(body.region)
+        _lower(graph)
         for op in graph.body:
-            if op.name == KERNEL:
-                _lower_kernel(op)
-            else:
-                op.facts.add(_work(op))
             work = op.facts[Work]
             context.count("lower: primitives", len(work.primitives))
             if context.strict and work.unknown:
@@ -77,6 +97,17 @@ class Lower(Pass):
                 )
 
 
+def _lower(graph: Graph) -> None:
+    """Attach its work to every operation of a graph whose bodies have been lowered."""
+    for op in graph.body:
+        if op.name == KERNEL:
+            _lower_kernel(op)
+        else:
+            op.facts.add(_work(op))
+            if op.regions:
+                _lower_control(op, bodies_of(op))
+
+
 def _work(op: Op) -> Work:
     lowered = lowering(op)
     reads = tuple(lowered.reads.get(i, _bytes(value)) for i, value in enumerate(op.operands))
@@ -84,6 +115,60 @@ def _work(op: Op) -> Work:
     if kind_of(op) is Kind.VIEW:
         reads, writes = (0,) * len(reads), (0,) * len(writes)
     return Work(lowered.primitives, reads, writes)
+
+
+def _lower_control(op: Op, bodies: Sequence[Body]) -> None:
+    """Add the work of a control operation's bodies to its own: of a choice, that of the branch of most FLOPs."""
+    if not bodies:
+        return
+    sums = [_sum(body.region) for body in bodies]
+    choice = [index for index, body in enumerate(bodies) if body.runs.one_of]
+    dearest = max(choice, key=lambda index: (sums[index].flops, sums[index].bytes), default=None)
+    op.facts.add(
+        Bodies(
+            tuple(0 if index in choice and index != dearest else body.times or 0 for index, body in enumerate(bodies)),
+            tuple(each.macs for each in sums),
+            tuple(each.bytes for each in sums),
+        )
+    )
+    take(op, op.facts[Bodies].times)
+
+
+def take(op: Op, times: Sequence[int]) -> None:
+    """Count the bodies of a lowered control operation: each so many times. What is unknown in any stays unknown."""
+    work = op.facts[Work].beside
+    primitives, moved, weights = list(work.primitives), 0, 0
+    for body, count in zip(bodies_of(op), times, strict=True):
+        each = _sum(body.region)
+        counted = [repeated(primitive, count) for primitive in each.primitives if count]
+        primitives.extend(counted or (each.unknown if body.times != 0 else ()))
+        if body.times is None:
+            primitives.append(Unknown(body.runs.why))
+        moved, weights = moved + count * each.bytes, weights + count * _weight_bytes(body.region)
+    inside = Inside(len(work.primitives), moved, weights)
+    op.facts.add(Work(tuple(primitives), work.reads, work.writes, inside))
+    op.facts.add(replace(op.facts[Bodies], times=tuple(times)))
+
+
+def _sum(region: Graph) -> Work:
+    """What one run of a body does."""
+    works = [op.facts[Work] for op in region.body]
+    return Work(
+        tuple(primitive for work in works for primitive in work.primitives),
+        (sum(work.bytes - sum(work.writes) for work in works),),
+        (sum(sum(work.writes) for work in works),),
+    )
+
+
+def _weight_bytes(region: Graph) -> int:
+    inside = (op.facts[Work].inside for op in region.body)
+    return sum(map(weight_reads, region.body)) + sum(each.weight_bytes for each in inside if each)
+
+
+def weight_reads(op: Op) -> int:
+    """Return the bytes that a lowered operation reads of the constants among its operands."""
+    reads = op.facts[Work].reads
+    return sum(read for value, read in zip(op.operands, reads, strict=True) if value and value.is_constant)
 
 
 def _bytes(value: Value | None) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..calibration.errors import CalibrationError
 from ..calibration.sample import Sample
 from ..ir import Graph, Op
+from ..targets import Target
 from .base import Context, PassError
-from .calibrate import described, is_free, kernel_of
+from .calibrate import described, is_free, together
 from .cost import Cost
 from .coverage_report import KernelError, MeasuredErrors, PatternError
 from .evidence import setting_of, setting_words
@@ -63,7 +64,7 @@ def compared(graph: Graph, context: Context, samples: Iterable[Sample], file: st
         CalibrationError: none of the samples is of any of its kernels.
     """
     ops = [op for op in graph.body if not is_free(op, context.target) and Cost in op.facts]
-    rows = [(members, sample) for sample, members in _owners(ops, graph, samples)]
+    rows = [(members, sample) for sample, members in _owners(ops, graph, context.target, samples)]
     if not rows:
         raise CalibrationError(
             f"{file}: holds no measurement of any kernel of {graph.name}",
@@ -82,9 +83,11 @@ def compared(graph: Graph, context: Context, samples: Iterable[Sample], file: st
     )
 
 
-def _owners(ops: Sequence[Op], graph: Graph, samples: Iterable[Sample]) -> Iterator[tuple[Sample, list[Op]]]:
+def _owners(
+    ops: Sequence[Op], graph: Graph, target: Target, samples: Iterable[Sample]
+) -> Iterator[tuple[Sample, list[Op]]]:
     """Each sample with the kernels that it is of: alike in work, and made of nodes that it names."""
-    free = {op: ({origin.name for origin in op.loc.origins}, kernel_of(op, graph)) for op in ops}
+    free = {op: ({origin.name for origin in op.loc.origins}, together(op, graph, target)) for op in ops}
     by_node: dict[str, list[Op]] = {}
     for op, (nodes, _) in free.items():
         for node in nodes:

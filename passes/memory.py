@@ -4,17 +4,18 @@ Operations run in the graph's order. A value is allocated when the operation tha
 last reader; graph inputs live from the start to their last reader, graph outputs to the end. Constants are no
 activations, nor are a decoder's caches (:mod:`.kv_cache`), which its user keeps between the steps. With ``views`` a
 reshape shares its operand's buffer; with ``in_place`` an elementwise kernel writes over an operand that it is the last
-to read.
+to read. While a control operation runs, its body has activations of its own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of
 from .base import Context, Pass
+from .bodies import Body, nested_bodies
 from .fuse import kernel_ops
 from .kv_cache import held_in_caches
 
@@ -84,8 +85,12 @@ def memory_plan(graph: Graph) -> MemoryPlan:
 
 def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> MemoryPlan:
     """Plan the activations of a graph; values of unknown size take no bytes (the report lists them as unknown)."""
+    inside: dict[Op, int] = {}
+    for body in reversed(nested_bodies(graph)):
+        peak_bytes = _body_bytes(body, inside, views, in_place)
+        inside[body.op] = max(inside.get(body.op, 0), peak_bytes)
     steps = [op for op in graph.ops if op.name not in (CONSTANT, OUTPUT)]
-    storages = _storages(graph, steps, views, in_place)
+    storages = _storages(graph, steps, views, in_place, inside, graph.cached(held_in_caches))
     live = _live_bytes(storages, len(steps))
     peak = max(range(len(steps)), key=live.__getitem__, default=None)
     arena = _place(storages, len(steps), alignment)
@@ -98,13 +103,38 @@ def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> Me
     )
 
 
-def _storages(graph: Graph, steps: Sequence[Op], views: bool, in_place: bool) -> list[Storage]:
+def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: bool) -> int:
+    """Bytes that a body needs beside what lives outside: captured values, what it is given, and its results.
+
+    From the second trip on, what a loop carries is a buffer of the body's own: the last trip's results.
+    """
+    region = body.region
+    steps = [op for op in region.ops if op.name not in (CONSTANT, OUTPUT)]
+    storages = _storages(region, steps, views, in_place, inside)
+    results = {output.operands[0] for output in region.outputs}
+    captures = body.op.attributes.get("captures")
+    own = len(region.inputs) - (captures if isinstance(captures, int) else 0)
+    again = body.times is None or body.times > 1
+    outside = {entry.result for entry in (region.inputs[own:] if again else region.inputs)}
+    kept = [each for each in storages if not (results & set(each.values) or outside & set(each.values))]
+    return max(_live_bytes(kept, len(steps)), default=0)
+
+
+def _storages(
+    graph: Graph,
+    steps: Sequence[Op],
+    views: bool,
+    in_place: bool,
+    inside: Mapping[Op, int],
+    caches: frozenset[Value] = frozenset(),
+) -> list[Storage]:
     position = {op: step for step, op in enumerate(steps)}
     inputs = sum(op.name == INPUT for op in steps)
     of: dict[Value, Storage] = {}
     storages: list[Storage] = []
-    caches = graph.cached(held_in_caches)
     for step, op in enumerate(steps):
+        if inside.get(op):
+            storages.append(Storage([], inside[op], step, step))
         for value in op.results:
             first = 0 if op.name == INPUT else step
             last = max((_read_at(user, position, len(steps)) for user, _ in graph.uses(value)), default=step)
@@ -147,7 +177,7 @@ def _overwritable(op: Op, source: Value) -> bool:
     """Whether a kernel reads ``source`` once, and element by element as it writes its result: a convolution's sum."""
     if not op.regions:
         return True
-    (region,) = op.regions
+    region = op.regions[0]
     readers = region.users(region.inputs[op.operands.index(source)])
     if len(readers) != 1:
         return False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..ir import CONSTANT, Attribute, DType, Graph, Kind, Op, Value, kind_of
+from collections.abc import Iterator
+
+from ..ir import CONSTANT, INPUT, Attribute, DType, Graph, Kind, Op, Value, kind_of
+from .bodies import nested_bodies
 
 __all__ = ["folded_attributes", "is_weight", "weight_bytes"]
 
@@ -24,17 +27,30 @@ def is_weight(value: Value) -> bool:
 
 
 def weight_bytes(graph: Graph) -> int:
-    """Bytes of all weights that something reads: an analysis for ``graph.cached``.
+    """Bytes of all weights that something reads, in bodies of control operations too: for ``graph.cached``.
 
     A weight that several operations read counts once, also where one of them reads it transposed.
     """
-    found: dict[object, int] = {}
+    found = dict(_weights(graph))
+    outside = {value.name: value.constant for value in graph.values() if value.constant is not None}
+    for number, body in enumerate(nested_bodies(graph)):
+        captured = {entry.result.name for entry in body.region.inputs}
+        copies = {
+            value.name for value in body.region.values() if value.constant and value.constant == outside.get(value.name)
+        }
+        for name, size in _weights(body.region):
+            if name not in captured and name not in copies:
+                found[number, name] = size
+    return sum(found.values())
+
+
+def _weights(graph: Graph) -> Iterator[tuple[object, int]]:
+    """The name and size of each weight that something reads, those that a body captures among them."""
     for op in graph.ops:
-        if op.name == CONSTANT and graph.nx.succ[op]:
+        if op.name in (CONSTANT, INPUT) and graph.nx.succ[op]:
             for value in op.results:
                 if is_weight(value):
-                    found[op.attributes.get(_SAME_AS, value.name)] = value.bytes or 0
-    return sum(found.values())
+                    yield op.attributes.get(_SAME_AS, value.name), value.bytes or 0
 
 
 def folded_attributes(op: Op) -> dict[str, Attribute]:

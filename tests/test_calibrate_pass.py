@@ -25,10 +25,10 @@ from graphs.ir import Graph, parse, print_graph
 from graphs.passes.base import Context, PassError
 from graphs.passes.calibrate import Calibrate, Calibration, kernel_of
 from graphs.passes.cost import Cost
+from graphs.passes.intervals import correlated_sum
 from graphs.passes.manager import PassManager, parse_passes, resolve
 from graphs.passes.options import call_of
 from graphs.passes.report import EvidenceSource, Report
-from graphs.passes.totals import correlated_sum
 from graphs.targets import load_target
 
 HERE = Path(__file__).parent

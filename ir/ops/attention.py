@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from ..graph import Op
 from ..primitives import Copy, Elementwise, Gemm, Primitive, Softmax
-from ..registry import Kind, Lowering, define
+from ..registry import Kind, Lowering, define, lowering
 from ..types import Dim, DType, TensorType, Type
-from .control import region_primitives
 from .reading import (
     UNKNOWN_DIM,
     dims,
@@ -112,8 +112,8 @@ def _enter_flex(op: Op) -> tuple[tuple[Type | None, ...], ...]:
 @define("ai.onnx.preview.FlexAttention", kind=Kind.CONTRACTION, infer=_attention_types, enter=_enter_flex)
 def flex_attention(op: Op) -> Iterable[Primitive]:
     """Attention whose scores and probabilities go through the operation's regions."""
-    changed = (primitive for region in op.regions for primitive in region_primitives(region))
-    return (*_onnx_heads(op).primitives(), *changed)
+    changed = (lowering(inner).primitives for region in op.regions for inner in region.body)
+    return (*_onnx_heads(op).primitives(), *chain.from_iterable(changed))
 
 
 @define("onnx.Attention", kind=Kind.CONTRACTION, infer=_attention_types, caches=((4, 1), (5, 2)))

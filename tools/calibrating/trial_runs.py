@@ -17,8 +17,7 @@ from ...calibration.sample import Sample
 from ...calibration.trials import Trial, kernel_times
 from ...calibration.validation import Compared
 from ...frontends import load
-from ...ir import Graph
-from ...passes.calibrate import described, kernel_of
+from ...passes.calibrate import described, together
 from ...passes.cost import Cost
 from ...passes.report import Report
 from ...targets import Target
@@ -128,12 +127,14 @@ def compared(pairs: Sequence[tuple[Predicted, Measured]]) -> Trial:
         assert total.seconds_low is not None and total.seconds_high is not None
         models.append(Compared(name, predicted.seconds, total.seconds_low, total.seconds_high,
                                measured.end_to_end.seconds.median, name))  # fmt: skip
-        kernels += _kernels(name, predicted.report.graph, measured)
+        kernels += _kernels(name, predicted.report, measured)
     return Trial(tuple(models), tuple(kernels), ())
 
 
-def _kernels(model: str, graph: Graph, measured: Measured) -> list[Compared]:
-    costs: dict[Kernel, Cost] = {kernel_of(op, graph): op.facts[Cost] for op in graph.body}
+def _kernels(model: str, report: Report, measured: Measured) -> list[Compared]:
+    assert report.context is not None
+    graph, target = report.graph, report.context.target
+    costs: dict[Kernel, Cost] = {together(op, graph, target): op.facts[Cost] for op in graph.body}
     found = []
     for sample, seconds in kernel_times([*measured.kernels, measured.end_to_end]):
         (kernel,) = sample.kernels
