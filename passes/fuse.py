@@ -2,12 +2,18 @@
 
 What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the order it is written. A step is one of
 
-- ``fold_constants: true`` — what reads only constants is computed when the model is loaded;
+- ``fold_constants: true`` — what reads only constants is computed when the model is loaded (``{keep: [Operator, …]}``:
+  but for these);
 - ``drop: [Identity, …]`` — no-ops that vanish;
 - ``merge_equal: true`` — common subexpressions;
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
+- ``own_dequantization``, ``make_unsigned``, ``drop_requantization``, ``channels_last`` (``: true``),
+  ``propagate_quantization: [Operator, …]``, ``run_on_integers: {operators: […], bits: […]}``,
+  ``concatenate_integers: Operator`` — what becomes of quantised graphs (:mod:`.quantized`, :mod:`.channels_last`);
+- ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
+  (:mod:`.replacement`);
 - ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
 - ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
 
@@ -30,9 +36,8 @@ from .bodies import Body, bodies_of
 from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
-from .siblings import split_siblings
-from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
-from .transposes import push_transposes
+from .replacement import parse_replacement, replace_match
+from .rewrites import REWRITES, Rewrite, option, read_rewrite
 
 __all__ = ["Fuse", "Layout", "kernel_ops", "main_op", "pattern_of"]
 
@@ -52,14 +57,6 @@ _LIGHT_TO_HEAVY = (
     Kind.CONTRACTION,
 )
 _WEIGHT = {kind: rank for rank, kind in enumerate(_LIGHT_TO_HEAVY)}
-
-_REWRITES: dict[str, Callable[[Graph], int]] = {
-    "fold_constants": lambda graph: fold_constants(graph) + drop_dead(graph),
-    "merge_equal": merge_equal,
-    "push_transposes": push_transposes,
-    "split_siblings": split_siblings,
-}
-"""Steps without options: what they change in the graph before kernels are formed."""
 
 
 FUSED_FOR = "fused_for"
@@ -202,22 +199,12 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return _match_step(rule, where)
     if "chain" in rule:
         return _chain_step(rule["chain"], where)
-    if "drop" in rule:
-        names = [name if "." in name else f"onnx.{name}" for name in rule["drop"]]
-        return _rewrite_step(lambda graph: drop_no_ops(graph, names), where)
     if "blocked_layout" in rule:
-        return _layout_step(int(_option(rule["blocked_layout"], "blocked_layout", "block")))
-    for name, rewrite in _REWRITES.items():
-        if rule.get(name) is True:
-            return _rewrite_step(rewrite, where)
-    steps = ", ".join(("match", "chain", "drop", "blocked_layout", *_REWRITES))
+        return _layout_step(int(option(rule["blocked_layout"], "blocked_layout", "block")))
+    if (rewrite := read_rewrite(rule)) is not None:
+        return _rewrite_step(rewrite, where)
+    steps = ", ".join(("match", "chain", "blocked_layout", *REWRITES))
     raise PatternError(f"a rule has one step among {steps}; this one has {', '.join(rule)}")
-
-
-def _option(options: Mapping[str, Any], step: str, key: str) -> Any:
-    if not isinstance(options, Mapping) or key not in options:
-        raise PatternError(f"{step} needs {key}")
-    return options[key]
 
 
 def _kinds(names: Sequence[str]) -> frozenset[Kind]:
@@ -228,7 +215,7 @@ def _kinds(names: Sequence[str]) -> frozenset[Kind]:
     return frozenset(known[name] for name in names)
 
 
-def _rewrite_step(rewrite: Callable[[Graph], int], where: str) -> Step:
+def _rewrite_step(rewrite: Rewrite, where: str) -> Step:
     return lambda state: state.context.count(f"fuse: {where}", rewrite(state.graph))
 
 
@@ -249,15 +236,21 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
     _kinds([kind] if kind else [])
     roots = root_names(pattern)
     kinds = frozenset(Kind(root[1:]) for root in roots if root.startswith("@"))
-    least = 1 if isinstance(pattern, Node) and kind else 2
+    replacement = parse_replacement(str(rule["becomes"])) if "becomes" in rule else None
+    least = 1 if isinstance(pattern, Node) and (kind or replacement) else 2
 
     def apply(state: _State) -> None:
         environment = Environment(state.graph, state.blocked)
         for op in reversed(state.graph.body):
-            if (op.name in roots or (kinds and kind_of(op) in kinds)) and state.free(op):
+            if op in state.graph and (op.name in roots or (kinds and kind_of(op) in kinds)) and state.free(op):
                 match = _first(state, pattern, op, conditions, environment)
-                if match is not None and len(match.ops) >= least:
+                if match is None or len(match.ops) < least:
+                    continue
+                if replacement is None:
                     state.add(match, name, where, kind)
+                else:
+                    replace_match(state.graph, match, replacement)
+                    state.context.count(f"fuse: {where}")
 
     return apply
 
@@ -273,7 +266,7 @@ def _first(state: _State, pattern: Pattern, op: Op, conditions: list[Condition],
 
 
 def _chain_step(options: Mapping[str, Any], where: str) -> Step:
-    producers, consumers = (_kinds(_option(options, "chain", key)) for key in ("producers", "consumers"))
+    producers, consumers = (_kinds(option(options, "chain", key)) for key in ("producers", "consumers"))
 
     def apply(state: _State) -> None:
         for op in state.graph.body:

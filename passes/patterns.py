@@ -8,7 +8,8 @@ A pattern is written root last-to-run first, as a nested expression over operato
   ``@elementwise`` is any operator of that kind.
 - ``F(a, b)`` matches operands in order, ``F{a, b}`` in any order; operands that are not written may be anything.
 - ``F?(a, …)`` is optional: without it, its first operand pattern is matched in its place.
-- A lower-case word binds a value; written again it must be the same value. ``c=F(…)`` binds a result.
+- A lower-case word binds a value; written again it must be the same value. ``c=F(…)`` binds a result. ``x?`` also fits
+  where the operand is left out, and then binds nothing.
 - ``const`` is any constant, a number a constant of that value (to 1 %), ``_`` anything.
 
 Operations inside a match, other than its root, may not be read from outside it.
@@ -42,9 +43,13 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Any value; a name that is bound already must be the same value. The empty name matches anything."""
+    """Any value; a name that is bound already must be the same value. The empty name matches anything.
+
+    One that is ``optional`` also fits an operand that is left out.
+    """
 
     name: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class _Parser:
             return Const()
         if word[0].islower() and "." not in word:
             if not self._accept("="):
-                return Bind(word)
+                return Bind(word, bool(self._accept("?")))
             node = self.pattern()
             if not isinstance(node, Node):
                 raise PatternError(f"{word}= must be followed by an operator in {self._text!r}")
@@ -194,7 +199,13 @@ def _closed(graph: Graph, match: Match) -> bool:
     return all(user in inside for op in match.ops[1:] for user in graph.users(op))
 
 
-def _match(graph: Graph, pattern: Pattern, value: Value, match: Match, free: Callable[[Op], bool]) -> Iterator[Match]:
+def _match(
+    graph: Graph, pattern: Pattern, value: Value | None, match: Match, free: Callable[[Op], bool]
+) -> Iterator[Match]:
+    if value is None:
+        if _may_be_absent(pattern):
+            yield match
+        return
     if isinstance(pattern, Bind):
         bound = match.values.get(pattern.name)
         if not pattern.name or bound is value:
@@ -218,8 +229,18 @@ def _match(graph: Graph, pattern: Pattern, value: Value, match: Match, free: Cal
         yield from _match(graph, pattern.operands[0], value, match, free)
 
 
+def _may_be_absent(pattern: Pattern) -> bool:
+    if isinstance(pattern, Bind):
+        return pattern.optional
+    return isinstance(pattern, Node) and pattern.optional and _may_be_absent(pattern.operands[0])
+
+
 def _match_all(
-    graph: Graph, patterns: Sequence[Pattern], values: Sequence[Value], match: Match, free: Callable[[Op], bool]
+    graph: Graph,
+    patterns: Sequence[Pattern],
+    values: Sequence[Value | None],
+    match: Match,
+    free: Callable[[Op], bool],
 ) -> Iterator[Match]:
     if not patterns:
         yield match
@@ -228,11 +249,14 @@ def _match_all(
         yield from _match_all(graph, patterns[1:], values[1:], partial, free)
 
 
-def _orders(pattern: Node, op: Op) -> Iterator[tuple[Value, ...]]:
+def _orders(pattern: Node, op: Op) -> Iterator[tuple[Value | None, ...]]:
+    if pattern.ordered:
+        missing = len(pattern.operands) - len(op.operands)
+        return iter(((*op.operands, *(None,) * missing),))
     values = tuple(op.inputs)
     if len(values) < len(pattern.operands):
         return iter(())
-    if pattern.ordered or len(values) > _MOST_UNORDERED:
+    if len(values) > _MOST_UNORDERED:
         return iter((values,))
     return permutations(values, len(pattern.operands))
 

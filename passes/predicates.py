@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import prod
+from math import inf, nan, prod
 
-from ..ir import OUTPUT, Graph, TensorType, Value
+from ..ir import OUTPUT, DType, Graph, Op, TensorType, Value
 from .patterns import PatternError
+from .quantized import QUANTIZE
 
 __all__ = ["Condition", "Environment", "parse_condition"]
 
@@ -112,6 +113,79 @@ def _per_channel(_: Environment, values: Sequence[Value], __: Sequence[float]) -
     return all(extent in ((1, output[1]) if axis == 1 else (1,)) for axis, extent in enumerate(padded))
 
 
+def _bits(_: Environment, values: Sequence[Value], numbers: Sequence[float]) -> bool:
+    """An integer type of one of these widths."""
+    return all((dtype := _dtype(value)) is not None and dtype.is_integer and dtype.bits in numbers for value in values)
+
+
+def _signed(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return all((dtype := _dtype(value)) is not None and dtype in _SIGNED for value in values)
+
+
+def _same_type(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """One element type, whatever the shapes."""
+    return len({_dtype(value) for value in values}) == 1 and _dtype(values[0]) is not None
+
+
+def _signed_alike(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """``signed_alike(a, b)``: where ``a`` is signed, ``b`` is."""
+    return _dtype(values[0]) not in _SIGNED or _dtype(values[1]) in _SIGNED
+
+
+def _quantized(environment: Environment, values: Sequence[Value], _: Sequence[float]) -> bool:
+    """Some reader quantises it."""
+    return all(any(user.name in QUANTIZE for user in environment.graph.users(value.op)) for value in values)
+
+
+def _wide(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """More than one element in the last dimension, one in every other: a bias along it."""
+    return all((dims := _dims(v)) and dims[-1] > 1 and all(extent == 1 for extent in dims[:-1]) for v in values)
+
+
+def _saturates(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """``saturates(q, c)``: quantising to ``q`` cuts off all that the Relu or Clip that makes ``c`` would.
+
+    Source: onnxruntime ``core/optimizer/qdq_transformer/qdq_util.cc``, ``IsClipMadeRedundantByQ``.
+    """
+    quantized, clipped = values
+    dtype, scale, zero = _dtype(quantized), _scalar_of(quantized.op.operand(1)), 0.0
+    if quantized.op.operand(2) is not None:
+        zero = _scalar_of(quantized.op.operand(2))
+    if dtype is None or not dtype.is_integer or scale is None or not scale or zero is None:
+        return False
+    least = -(1 << dtype.bits - 1) if dtype in _SIGNED else 0
+    if clipped.op.base_name == "Relu":
+        return zero == least
+    most = least + (1 << dtype.bits) - 1
+    low, high = _bound(clipped.op, 1, "min", -inf), _bound(clipped.op, 2, "max", inf)
+    return low / scale + zero <= least + 0.5 and high / scale + zero >= most - 0.5
+
+
+def _bound(clip: Op, index: int, name: str, open_end: float) -> float:
+    """A bound of a Clip, ``open_end`` where it has none, NaN where it is not known."""
+    written, operand = clip.attributes.get(name), clip.operand(index)
+    if isinstance(written, (int, float)):
+        return float(written)
+    if operand is None:
+        return open_end
+    number = _scalar_of(operand)
+    return nan if number is None else number
+
+
+def _scalar_of(value: Value | None) -> float | None:
+    dense = value.constant if value is not None else None
+    if dense is None or len(dense.values) != 1 or not isinstance(dense.values[0], (int, float)):
+        return None
+    return float(dense.values[0])
+
+
+def _dtype(value: Value) -> DType | None:
+    return value.type.dtype if isinstance(value.type, TensorType) else None
+
+
+_SIGNED = frozenset({DType.I2, DType.I4, DType.I8, DType.I16, DType.I32, DType.I64})
+
+
 def _blocked(environment: Environment, values: Sequence[Value], _: Sequence[float]) -> bool:
     return all(value in environment.blocked for value in values)
 
@@ -157,6 +231,13 @@ _PREDICATES: dict[str, Predicate] = {
     "scalar": _scalar,
     "bias_of": _bias_of,
     "per_channel": _per_channel,
+    "bits": _bits,
+    "signed": _signed,
+    "same_type": _same_type,
+    "signed_alike": _signed_alike,
+    "quantized": _quantized,
+    "wide": _wide,
+    "saturates": _saturates,
     "blocked": _blocked,
     "shared": _shared,
     "transposes_matrices": _transposes_matrices,

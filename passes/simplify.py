@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, TensorType, kind_of
 from .weights import folded_attributes
@@ -10,14 +10,15 @@ from .weights import folded_attributes
 __all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
 
 
-def fold_constants(graph: Graph) -> int:
+def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
     """Turn every operation that reads only constants into a constant of its result's type; return how many.
 
-    The runtime computes those once, when it loads the model. Values are not computed here: types suffice.
+    The runtime computes those once, when it loads the model, but for the operators that it is to ``keep``. Values are
+    not computed here: types suffice.
     """
     folded = 0
     for op in graph.body:
-        if op.results and not op.regions and _foldable(op):
+        if op.results and not op.regions and op.name not in keep and _foldable(op):
             results = [(value.name, value.type) for value in op.results]
             known = folded_attributes(op)
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
