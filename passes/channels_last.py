@@ -29,7 +29,7 @@ _ALONG_AN_AXIS = frozenset({"onnx.Concat", "onnx.Split", _CONCAT})
 
 def run_channels_last(graph: Graph) -> int:
     """Run every quantised convolution with its channels last; return how many there are."""
-    convolutions = [op for op in graph.body if op.name == _CONVOLUTION and _rank(op.results[0]) in (3, 4, 5)]
+    convolutions = [op for op in graph.body if op.name == _CONVOLUTION and len(op.results) == 1]
     for op in convolutions:
         _wrap(graph, op)
     if convolutions:
@@ -41,12 +41,13 @@ def run_channels_last(graph: Graph) -> int:
 
 def _wrap(graph: Graph, op: Op) -> None:
     x, type_ = op.operand(0), op.result.type
-    assert x is not None and isinstance(type_, TensorType) and type_.rank is not None
-    if not isinstance(x.type, TensorType) or not x.type.static or not type_.static:
+    if x is None or not isinstance(x.type, TensorType) or not isinstance(type_, TensorType):
         return
-    to_last = (0, *range(2, type_.rank), 1)
+    if not x.type.static or not type_.static or x.type.rank != type_.rank:
+        return
+    to_last = (0, *range(2, len(type_.dims)), 1)
     turned = _transpose(graph, x, to_last, op)
-    attributes = {**op.attributes, "channels_last": 1}
+    attributes: dict[str, Any] = {**op.attributes, "channels_last": 1}
     _put_transposed(graph, op, _CHANNELS_LAST, [turned, *op.operands[1:]], _inverted(to_last), attributes)
 
 
@@ -101,8 +102,10 @@ def _merge(graph: Graph, op: Op) -> None:
     if combined == tuple(range(len(combined))):
         graph.replace(op, [source.op.operands[0]])  # type: ignore[list-item]  # checked above
     else:
-        graph.set_operand(op, 0, source.op.operands[0])
-        op.attributes = {**op.attributes, "perm": combined}
+        name, type_ = op.result.name, op.result.type
+        one = graph.add(TRANSPOSE, source.op.operands, [(name, type_)], {"perm": combined}, loc=op.loc, before=op)
+        graph.replace(op, [one.result])
+        graph.rename(one.result, name)
     if not graph.users(source.op):
         graph.erase(source.op)
 
@@ -271,7 +274,3 @@ def _turned(type_: Type, perm: Permutation) -> Type:
 
 def _inverted(perm: Permutation) -> Permutation:
     return tuple(perm.index(axis) for axis in range(len(perm)))
-
-
-def _rank(value: Value) -> int | None:
-    return value.type.rank if isinstance(value.type, TensorType) else None

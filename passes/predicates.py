@@ -148,9 +148,8 @@ def _saturates(_: Environment, values: Sequence[Value], __: Sequence[float]) -> 
     Source: onnxruntime ``core/optimizer/qdq_transformer/qdq_util.cc``, ``IsClipMadeRedundantByQ``.
     """
     quantized, clipped = values
-    dtype, scale, zero = _dtype(quantized), _scalar_of(quantized.op.operand(1)), 0.0
-    if quantized.op.operand(2) is not None:
-        zero = _scalar_of(quantized.op.operand(2))
+    dtype, scale, shift = _dtype(quantized), _scalar_of(quantized.op.operand(1)), quantized.op.operand(2)
+    zero = _scalar_of(shift) if shift is not None else 0.0
     if dtype is None or not dtype.is_integer or scale is None or not scale or zero is None:
         return False
     least = -(1 << dtype.bits - 1) if dtype in _SIGNED else 0

@@ -1,12 +1,12 @@
-"""What a runtime does to quantised graphs (QDQ: values quantised and dequantised around operators) before it forms kernels.
+"""What a runtime does to quantised graphs before it forms kernels.
 
-A QuantizeLinear or DequantizeLinear is told by its name; its scale and zero point are operands 1 and 2. Source of the
-behaviour: onnxruntime ``core/optimizer/qdq_transformer`` and ``core/optimizer/double_qdq_pairs_remover.cc``.
+Values are quantised and dequantised around operators (QDQ). A QuantizeLinear or DequantizeLinear is told by its name;
+its scale and zero point are operands 1 and 2. Source of the behaviour: onnxruntime ``core/optimizer/qdq_transformer``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Dense, DType, Graph, Op, TensorType, Type, Value
 
@@ -29,12 +29,18 @@ DEQUANTIZE = frozenset({"onnx.DequantizeLinear", "com.microsoft.DequantizeLinear
 _SIGNED_TO_UNSIGNED = 128
 
 
+def _conversions(graph: Graph, names: Collection[str]) -> Iterator[tuple[Op, Value, TensorType]]:
+    """Quantisations or dequantisations that are well formed: what each reads, and its result's type."""
+    for op in graph.body:
+        source = op.operand(0) if op in graph and op.name in names and len(op.results) == 1 else None
+        if source is not None and isinstance(source.type, TensorType) and isinstance(op.results[0].type, TensorType):
+            yield op, source, op.results[0].type
+
+
 def own_dequantization(graph: Graph) -> int:
     """Give every reader of a dequantised value a dequantisation of its own; return how many were added."""
     added = 0
-    for op in graph.body:
-        if op.name not in DEQUANTIZE:
-            continue
+    for op, _, _ in _conversions(graph, DEQUANTIZE):
         uses = graph.uses(op.result)
         kept = 0 if any(user.name == OUTPUT for user, _ in uses) else 1
         for user, index in [use for use in uses if use[0].name != OUTPUT][kept:]:
@@ -51,11 +57,9 @@ def make_unsigned(graph: Graph) -> int:
     The zero point moves along by 128, so both mean the same numbers.
     """
     made = 0
-    for op in graph.body:
-        if op.name not in QUANTIZE or not isinstance(op.result.type, TensorType):
-            continue
+    for op, _, type_ in _conversions(graph, QUANTIZE):
         reader = _only_reader(graph, op)
-        if op.result.type.dtype is not DType.I8 or reader is None or reader.name not in DEQUANTIZE:
+        if type_.dtype is not DType.I8 or reader is None or reader.name not in DEQUANTIZE:
             continue
         zero, other = _number(op.operand(2)), _number(reader.operand(2))
         if zero is None or zero != other:
@@ -65,7 +69,7 @@ def make_unsigned(graph: Graph) -> int:
         constant = graph.add(CONSTANT, [], [result], {"value": dense}, loc=op.loc, before=op).result
         graph.set_operand(op, 2, constant)
         graph.set_operand(reader, 2, constant)
-        graph.retype(op.result, TensorType(DType.UI8, op.result.type.shape))
+        graph.retype(op.result, TensorType(DType.UI8, type_.shape))
         made += 1
     return made
 
@@ -120,12 +124,12 @@ def propagate_quantization(graph: Graph, names: Collection[str]) -> int:
     quantised behind it also before it, so that the operator can run on integers.
     """
     done = 0
-    for op in graph.body:
-        if op.name in DEQUANTIZE and _constant_scalars(op):
+    for op, _, _ in _conversions(graph, DEQUANTIZE):
+        if _constant_scalars(op):
             done += _propagate_forward(graph, op, names)
-    for op in graph.body:
-        if op.name in QUANTIZE and _constant_scalars(op):
-            done += _propagate_backward(graph, op, names)
+    for op, source, _ in _conversions(graph, QUANTIZE):
+        if _constant_scalars(op):
+            done += _propagate_backward(graph, op, source, names)
     return done
 
 
@@ -147,12 +151,11 @@ def _propagate_forward(graph: Graph, dequantize: Op, names: Collection[str]) -> 
     return done
 
 
-def _propagate_backward(graph: Graph, quantize: Op, names: Collection[str]) -> int:
-    done = 0
-    mover = quantize.operand(0).op if quantize.operand(0) else None
-    while mover is not None and mover.name in names and _only_reader(graph, mover) is not None:
+def _propagate_backward(graph: Graph, quantize: Op, value: Value, names: Collection[str]) -> int:
+    done, mover = 0, value.op
+    while mover.name in names and _only_reader(graph, mover) is not None:
         source = mover.operand(0)
-        if source is None or source.is_constant or source.op.name in DEQUANTIZE or len(graph.uses(source)) != 1:
+        if source is None or not isinstance(source.type, TensorType) or not _stands_alone(graph, source):
             break
         quantized = _quantize_like(graph, source, quantize, mover)
         again = _dequantize_like(graph, quantized, source.type, quantize, mover)
@@ -187,16 +190,17 @@ def quantize_around_transposes(graph: Graph) -> int:
     done = 0
     for op in graph.body:
         source = op.operand(0) if op.name == "onnx.Transpose" else None
-        if source is None or not isinstance(source.type, TensorType):
+        behind = _only_reader(graph, op)
+        if source is None or not isinstance(source.type, TensorType) or behind is None:
             continue
-        before, uses = source.op, graph.uses(op.result)
-        behind = uses[0][0] if len(uses) == 1 else None
-        if before.name in DEQUANTIZE and behind is not None and behind.name not in QUANTIZE and _constant_scalars(before):
+        before = source.op
+        if before.name in DEQUANTIZE and behind.name not in QUANTIZE and _constant_scalars(before):
+            ((_, index),) = graph.uses(op.result)
             quantized = _quantize_like(graph, op.result, before, behind)
             again = _dequantize_like(graph, quantized, op.result.type, before, behind)
-            graph.set_operand(behind, uses[0][1], again.result)
+            graph.set_operand(behind, index, again.result)
             done += 1
-        elif _stands_alone(graph, source) and behind is not None and behind.name in QUANTIZE and _constant_scalars(behind):
+        elif behind.name in QUANTIZE and _constant_scalars(behind) and _made_for_one(graph, source):
             quantized = _quantize_like(graph, source, behind, op)
             graph.set_operand(op, 0, _dequantize_like(graph, quantized, source.type, behind, op).result)
             done += 1
@@ -204,8 +208,12 @@ def quantize_around_transposes(graph: Graph) -> int:
 
 
 def _stands_alone(graph: Graph, value: Value) -> bool:
-    """Whether an operation makes it for one reader, and no dequantisation does."""
-    return value.op.name not in DEQUANTIZE | {INPUT, CONSTANT} and len(graph.uses(value)) == 1
+    """Whether one operation alone reads it, and no dequantisation makes it."""
+    return not value.is_constant and value.op.name not in DEQUANTIZE and len(graph.uses(value)) == 1
+
+
+def _made_for_one(graph: Graph, value: Value) -> bool:
+    return value.op.name != INPUT and _stands_alone(graph, value)
 
 
 # -- operators on integers --------------------------------------------------------------------------------------------
@@ -219,7 +227,8 @@ def run_on_integers(graph: Graph, names: Collection[str], bits: Collection[int])
     """
     done = 0
     for op in graph.body:
-        dequantize = op.operand(0).op if op.name in names and op.operand(0) else None
+        source = op.operand(0) if op.name in names and op.results else None
+        dequantize = source.op if source is not None else None
         if dequantize is None or dequantize.name not in DEQUANTIZE or _only_reader(graph, dequantize) is None:
             continue
         quantizes = [_only_reader_of(graph, value) for value in op.results]
@@ -341,5 +350,3 @@ def _dtype(value: Value | None) -> DType | None:
 def _width(value: Value) -> int:
     dtype = _dtype(value)
     return dtype.bits if dtype is not None else 0
-
-

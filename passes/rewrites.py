@@ -1,4 +1,4 @@
-"""Steps of a runtime's ``fuse`` list that change the graph before kernels are formed, by the names that rules give them."""
+"""Steps of a runtime's ``fuse`` list that change the graph before kernels are formed, by their names in rules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_rewrite(rule: Mapping[str, Any]) -> Rewrite | None:
     for name, options in rule.items():
         if options is True and name in _PLAIN:
             return _PLAIN[name]
-        if options is not True and name in _WITH_OPTIONS:
+        if not isinstance(options, bool) and name in _WITH_OPTIONS:
             return _WITH_OPTIONS[name](options)
     return None
 

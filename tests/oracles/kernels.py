@@ -37,20 +37,22 @@ VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 _KIND_MEMBERS = {
     "contraction": "Conv ConvTranspose FusedConv MatMul Gemm FusedMatMul FusedGemm Einsum MatMulInteger ConvInteger "
     "QLinearConv QLinearMatMul QGemm MatMulIntegerToFloat DynamicQuantizeMatMul MatMulNBits DeformConv",
-    "window": "MaxPool NhwcMaxPool QLinearAveragePool QLinearGlobalAveragePool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool Resize Upsample LRN MaxUnpool",
+    "window": "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool Resize Upsample LRN MaxUnpool "
+    "NhwcMaxPool QLinearAveragePool QLinearGlobalAveragePool",
     "elementwise": "Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasGelu BitShift BitwiseAnd BitwiseOr BitwiseXor "
     "BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp FastGelu Floor Gelu Greater "
     "GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not "
     "Or PRelu Pow QuickGelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum "
     "Swish Tan Tanh ThresholdedRelu Where Xor QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearWhere",
-    "reduction": "QLinearReduceMean ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-    "ReduceSumSquare ArgMax ArgMin CumSum TopK",
+    "reduction": "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+    "QLinearReduceMean ReduceSumSquare ArgMax ArgMin CumSum TopK",
     "normalization": "BatchNormalization GroupNormalization InstanceNormalization LayerNormalization "
     "LpNormalization MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization "
     "SkipSimplifiedLayerNormalization EmbedLayerNormalization",
     "softmax": "QLinearSoftmax Softmax LogSoftmax Hardmax BiasSoftmax",
-    "layout": "QLinearConcat Concat DepthToSpace Expand Flatten Identity Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose "
-    "Trilu Unsqueeze Shape Size ConstantOfShape Range EyeLike SplitToSequence ConcatFromSequence SequenceAt",
+    "layout": "Concat DepthToSpace Expand Flatten Identity Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose "
+    "Trilu Unsqueeze Shape Size ConstantOfShape Range EyeLike SplitToSequence ConcatFromSequence SequenceAt "
+    "QLinearConcat",
     "gather": "Gather GatherElements GatherND OneHot Scatter ScatterElements ScatterND Compress NonZero",
     "attention": "Attention MultiHeadAttention GroupQueryAttention RotaryEmbedding",
     "recurrent": "LSTM GRU RNN DynamicQuantizeLSTM",

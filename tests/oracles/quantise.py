@@ -1,8 +1,7 @@
 """Quantise a network with onnxruntime's own quantisers, on made-up weights and made-up calibration inputs.
 
-`qdq` and `qoperator` are the static quantiser's two formats, with its defaults (signed 8-bit activations and weights, one
-scale for each tensor) but for unsigned activations in `qoperator`, whose pooling kernels take no signed ones; `dynamic`
-is the dynamic quantiser. The file's structure is what matters: which numbers are in it does not.
+`qdq` and `qoperator` are the static quantiser's two formats, with its defaults: signed 8-bit activations and weights,
+one scale for each tensor. `dynamic` is the dynamic quantiser.
 """
 
 from __future__ import annotations
