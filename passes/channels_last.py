@@ -263,6 +263,9 @@ def _put_transposed(
 
 def _transpose(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value:
     """``value`` transposed: by a transpose that exists already, else by a new one."""
+    for user in graph.users(value.op):
+        if user.name == TRANSPOSE and user.operand(0) is value and permutation(user) == perm:
+            return user.result
     result = (f"{value.name}.turned", _turned(value.type, perm))
     return graph.add(TRANSPOSE, [value], [result], {"perm": perm}, loc=before.loc, before=before).result
 

@@ -15,7 +15,7 @@ from math import inf, nan, prod
 
 from ..ir import OUTPUT, DType, Graph, Op, TensorType, Value
 from .patterns import PatternError
-from .quantized import QUANTIZE
+from .quantized import QUANTIZE, same_numbers
 
 __all__ = ["Condition", "Environment", "parse_condition"]
 
@@ -142,6 +142,11 @@ def _wide(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
     return all((dims := _dims(v)) and dims[-1] > 1 and all(extent == 1 for extent in dims[:-1]) for v in values)
 
 
+def _equal(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """Constants of the same elements."""
+    return all(same_numbers(values[0], value) for value in values[1:])
+
+
 def _saturates(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
     """``saturates(q, c)``: quantising to ``q`` cuts off all that the Relu or Clip that makes ``c`` would.
 
@@ -234,6 +239,7 @@ _PREDICATES: dict[str, Predicate] = {
     "signed": _signed,
     "same_type": _same_type,
     "signed_alike": _signed_alike,
+    "equal": _equal,
     "quantized": _quantized,
     "wide": _wide,
     "saturates": _saturates,

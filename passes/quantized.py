@@ -6,9 +6,9 @@ its scale and zero point are operands 1 and 2. Source of the behaviour: onnxrunt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Dense, DType, Graph, Op, TensorType, Type, Value
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Dense, DType, Graph, Op, TensorType, Type, Value
 
 __all__ = [
     "DEQUANTIZE",
@@ -219,15 +219,19 @@ def _made_for_one(graph: Graph, value: Value) -> bool:
 # -- operators on integers --------------------------------------------------------------------------------------------
 
 
-def run_on_integers(graph: Graph, names: Collection[str], bits: Collection[int]) -> int:
+def run_on_integers(
+    graph: Graph, names: Collection[str], bits: Collection[int], having: Mapping[str, Attribute]
+) -> int:
     """Run operators that only move or compare elements on the integers that their operand was dequantised from.
 
-    ``names`` are those operators, ``bits`` the widths that they take. What they return must be quantised to the very
-    same scale, zero point and type; both conversions go.
+    ``names`` are those operators, ``bits`` the widths that they take, ``having`` attributes that may not be others.
+    What they return must be quantised to the very same scale, zero point and type; both conversions go.
     """
     done = 0
     for op in graph.body:
         source = op.operand(0) if op.name in names and op.results else None
+        if any(op.attributes.get(name, wanted) != wanted for name, wanted in having.items()):
+            continue
         dequantize = source.op if source is not None else None
         if dequantize is None or dequantize.name not in DEQUANTIZE or _only_reader(graph, dequantize) is None:
             continue

@@ -88,10 +88,10 @@ def _quantizing(options: Any) -> Rewrite:
 
 def _on_integers(options: Any) -> Rewrite:
     names = _operators(option(options, "run_on_integers", "operators"))
-    bits = option(options, "run_on_integers", "bits")
-    if not isinstance(bits, list):
-        raise PatternError(f"run_on_integers takes a list of bits, got {bits!r}")
-    return lambda graph: run_on_integers(graph, names, frozenset(bits))
+    bits, having = option(options, "run_on_integers", "bits"), options.get("having", {})
+    if not isinstance(bits, list) or not isinstance(having, Mapping):
+        raise PatternError(f"run_on_integers takes a list of bits and the attributes to have, got {options!r}")
+    return lambda graph: run_on_integers(graph, names, frozenset(bits), having)
 
 
 def _concatenating(options: Any) -> Rewrite:

@@ -27,7 +27,7 @@ from graphs.passes.fuse import kernel_ops, main_op
 from .claim import Claim, Row
 from .models import label
 
-__all__ = ["CLAIM", "agreement", "predicted_kernels"]
+__all__ = ["CLAIM", "Key", "agreement", "is_view", "key_of_executed", "predicted_kernels", "predicted_key"]
 
 LEAST_ON_AVERAGE = 0.95
 LEAST_ON_EACH = 0.85
@@ -38,10 +38,16 @@ Key = tuple[str, tuple[int, ...] | None]
 def predicted_kernels(path: Path) -> list[Key]:
     """Kind and first output's shape of every kernel that ``fuse`` forms for onnxruntime on this machine."""
     graph = graphs.run("fuse", graphs.load(path), target="host:onnxruntime-cpu").graph
-    return [(_kind(op), _shape(graph, op)) for op in graph.body if not _is_view(op)]
+    return [predicted_key(graph, op) for op in graph.body if not is_view(op)]
 
 
-def _is_view(op: Op) -> bool:
+def predicted_key(graph: Graph, op: Op) -> Key:
+    """Kind and first output's shape of one kernel."""
+    return _kind(op), _shape(graph, op)
+
+
+def is_view(op: Op) -> bool:
+    """Whether a kernel moves nothing."""
     return all(kind_of(member) is Kind.VIEW for member in kernel_ops(op))
 
 
@@ -65,14 +71,15 @@ def _first_output(graph: Graph, op: Op) -> Value:
     return op.results[0]
 
 
-def _executed_key(kernel: Kernel) -> Key:
+def key_of_executed(kernel: Kernel) -> Key:
+    """The same of a kernel that ran."""
     return ("normalization" if kernel.kind == "softmax" else kernel.kind), kernel.shape
 
 
 def agreement(path: Path, shapes: dict[str, Executed] | None = None) -> tuple[float, int, int]:
     """F1 of the predicted kernels, and how many were predicted and run."""
     predicted = predicted_kernels(path)
-    executed = [_executed_key(kernel) for kernel in executed_kernels(path, shapes) if not kernel.is_view]
+    executed = [key_of_executed(kernel) for kernel in executed_kernels(path, shapes) if not kernel.is_view]
     return f1(predicted, executed), len(predicted), len(executed)
 
 
