@@ -9,11 +9,7 @@ from ..calibration.kernel import Kernel, operation_type
 from ..calibration.measure.described import Described
 from ..calibration.prediction import Prediction, Quality
 from ..calibration.roofline import Bounds, Roofline
-<<<<<<< HEAD
 from ..ir import Fact, Graph, Kind, Op, TensorType, kind_of
-=======
-from ..ir import CONSTANT, DType, Fact, Graph, Kind, Op, TensorType, Value, kind_of
->>>>>>> 4478c2e (Hold quantised networks against onnxruntime's kernels, one operator at a time and whole)
 from ..ir.primitives import Copy
 from ..targets import Target
 from .base import Context, Pass
@@ -212,32 +208,3 @@ def _described(op: Op, graph: Graph, target: Target) -> Described:
         tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
         tuple(value.name for value in op.inputs if not value.is_constant),
     )
-<<<<<<< HEAD
-=======
-
-
-def weight_bytes(graph: Graph) -> int:
-    """Bytes of all constants that something reads: an analysis for ``graph.cached``.
-
-    Small integer constants (shapes, axes, bounds of slices) say what is computed and are no weights.
-    """
-    return sum(
-        value.bytes or 0
-        for op in graph.ops
-        if op.name == CONSTANT and graph.nx.succ[op]
-        for value in op.results
-        if not _says_what_is_computed(graph, value)
-    )
-
-
-def _says_what_is_computed(graph: Graph, value: Value) -> bool:
-    """Whether a constant is a shape, axes or the like.
-
-    Its integers are then wide and few, and no product or conversion reads them, as those do biases of 32 bits.
-    """
-    dtype = value.constant.type.dtype if value.constant is not None else None
-    if dtype is None or not dtype.is_integer or (dtype.bits < 32 and dtype is not DType.BOOL):
-        return False
-    readers = (inner for user in graph.users(value.op) for inner in kernel_ops(user))
-    return dtype.bits != 32 or not any(kind_of(op) in (Kind.CONTRACTION, Kind.QUANTIZATION) for op in readers)
->>>>>>> 4478c2e (Hold quantised networks against onnxruntime's kernels, one operator at a time and whole)

@@ -89,7 +89,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
         macs=work.macs if work else 0,
         flops=work.flops if work else 0,
         bytes=work.bytes if work else 0,
-        weight_bytes=sum(read for value, read in operands if value is not None and is_weight(value)),
+        weight_bytes=sum(read for value, read in operands if value is not None and is_weight(value, (op,))),
         seconds=cost.seconds if cost else None,
         seconds_low=cost.low if cost else None,
         seconds_high=cost.high if cost else None,

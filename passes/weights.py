@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..ir import CONSTANT, INPUT, Attribute, DType, Graph, Kind, Op, Value, kind_of
 from .bodies import nested_bodies
@@ -18,12 +18,23 @@ _SAME_AS = "elements_of"
 _SHAPE_TYPES = frozenset({DType.I64, DType.I32, DType.BOOL})
 """What shapes, axes, indices and conditions are made of. Narrower integers are quantised weights and zero points."""
 
+_READ_BIASES = frozenset({Kind.CONTRACTION, Kind.QUANTIZATION})
+"""Kinds of operations that read no shapes: their 32-bit constants are quantised biases."""
 
-def is_weight(value: Value) -> bool:
-    """Whether a constant is a weight: any but small ones of a type that shapes have, and what follows from those."""
+
+def is_weight(value: Value, readers: Iterable[Op] = ()) -> bool:
+    """Whether a constant is a weight: any but small ones of a type that shapes have, and what follows from those.
+
+    ``readers`` are operations that read it: what products and conversions read of 32-bit integers are biases.
+    """
     if not value.is_constant or _NO_WEIGHT in value.op.attributes:
         return False
-    return value.constant is None or value.constant.type.dtype not in _SHAPE_TYPES
+    if value.constant is None or value.constant.type.dtype not in _SHAPE_TYPES:
+        return True
+    if value.constant.type.dtype is not DType.I32:
+        return False
+    members = (member for op in readers for member in (op, *(inner for region in op.regions for inner in region.body)))
+    return any(kind_of(member) in _READ_BIASES for member in members)
 
 
 def weight_bytes(graph: Graph) -> int:
@@ -49,7 +60,7 @@ def _weights(graph: Graph) -> Iterator[tuple[object, int]]:
     for op in graph.ops:
         if op.name in (CONSTANT, INPUT) and graph.nx.succ[op]:
             for value in op.results:
-                if is_weight(value):
+                if is_weight(value, graph.users(op)):
                     yield op.attributes.get(_SAME_AS, value.name), value.bytes or 0
 
 
