@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..ir import (
@@ -63,7 +63,9 @@ class ShapeInference(Pass):
         """Give every value the most precise type that follows from the inputs'."""
         opset = graph.attributes.get("opset")
         version = opset.get("ai.onnx") if isinstance(opset, Mapping) else None
-        _Inference(context, self.fold, version if isinstance(version, int) else None).run(graph)
+        inference = _Inference(context, self.fold, version if isinstance(version, int) else None)
+        inference.run(graph)
+        inference.report_contradictions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class _Inference:
     context: Context
     fold: bool
     opset: int | None
+    contradictions: list[str] = field(default_factory=list)
 
     def run(self, graph: Graph) -> None:
         orphans: list[Op] = []
@@ -81,8 +84,7 @@ class _Inference:
                 continue
             if op.regions:
                 self._enter_regions(op)
-            if not all(isinstance(value.type, TensorType) and value.type.static for value in op.results):
-                self._infer(graph, op)
+            self._infer(graph, op)
         for op in dict.fromkeys(orphans):
             if op in graph and not graph.users(op):
                 graph.erase(op)
@@ -119,6 +121,9 @@ class _Inference:
     # -- types --------------------------------------------------------------------------------------------------------
 
     def _infer(self, graph: Graph, op: Op) -> None:
+        """Refine the result types; what a file says of them is checked as well, since it may have been made for other
+        extents of the inputs.
+        """
         self._refine(graph, op, infer_types(op))
         known_to_onnx = op.dialect == "onnx" or op.dialect.startswith("ai.onnx")
         if known_to_onnx and not all(_complete(value.type) for value in op.results):
@@ -130,8 +135,17 @@ class _Inference:
         for value, type in zip(op.results, types or (), strict=False):
             better = _merge(value.type, type)
             if better != value.type and possible(better):
+                if _contradict(value.type, better):
+                    self.contradictions.append(f"{value.name!r} is stated as {value.type}, but comes out as {better}")
                 graph.retype(value, better)
                 self.context.count("shape: types inferred")
+
+    def report_contradictions(self) -> None:
+        """Warn, once, where the model states other shapes than follow from its inputs'."""
+        if self.contradictions:
+            more = len(self.contradictions) - 1
+            others = f" (and {more} more)" if more else ""
+            self.context.warn("shape", f"{self.contradictions[0]}{others}; what follows from the inputs is used")
 
     def _enter_regions(self, op: Op) -> None:
         """Carry types into the bodies and infer what is inside."""
@@ -207,5 +221,16 @@ def _merge(old: Type, new: Type) -> Type:
 
 
 def _precise(old: Dim, new: Dim) -> Dim:
-    """A number if there is one, else what is inferred, unless that is nothing."""
+    """A number if there is one, that which follows before that which was stated; else what is inferred, if anything."""
+    if isinstance(new, int):
+        return new
     return old if isinstance(old, int) or (isinstance(new, Expression) and not new.known) else new
+
+
+def _contradict(old: Type, new: Type) -> bool:
+    """Whether an extent or the rank that was stated is another now."""
+    if not isinstance(old, TensorType) or not isinstance(new, TensorType) or old.shape is None or new.shape is None:
+        return False
+    if len(old.shape) != len(new.shape):
+        return True
+    return any(isinstance(a, int) and a != b for a, b in zip(old.shape, new.shape, strict=True))

@@ -55,11 +55,11 @@ def _recorded(graph: graphs.Graph, types: dict[str, Type]) -> Iterator[None]:
         del graph.erase
 
 
-def inferred_types(path: Path) -> dict[str, Type]:
-    """The type of every value by name, those folded away included."""
+def inferred_types(path: Path, dims: Mapping[str, int] | None = None) -> dict[str, Type]:
+    """The type of every value by name, those folded away included, with the inputs' open dimensions bound."""
     graph, types = graphs.load(path), dict[str, Type]()
     with _recorded(graph, types):
-        graphs.run("shape", graph, in_place=True)
+        graphs.run("shape", graph, dims=dims, in_place=True)
     types.update((value.name, value.type) for value in graph.values())
     return types
 

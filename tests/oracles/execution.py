@@ -8,6 +8,7 @@ memory needed stays that of one portion.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -110,13 +111,25 @@ def _writable(path: Path, seed: int) -> Iterator[Path]:
             yield complete
             return
         for entry in path.parent.resolve().iterdir():
-            (Path(folder) / entry.name).symlink_to(entry)
+            if entry.name.startswith(path.name) or not entry.name.endswith(".onnx"):
+                _link(entry, Path(folder) / entry.name)
         yield Path(folder) / path.name
 
 
-def executed_shapes(path: Path, seed: int = 0) -> dict[str, Executed]:
-    """The same of a model file whose weights may be elsewhere; random ones and random inputs are used."""
-    inputs = random_inputs(onnx.load(path, load_external_data=False), seed)
+def _link(file: Path, link: Path) -> None:
+    """Make a file known under another name as well; the runtime does not follow symbolic links out of a folder."""
+    try:
+        link.hardlink_to(file)
+    except OSError:  # another file system
+        shutil.copy(file, link)
+
+
+def executed_shapes(path: Path, seed: int = 0, dims: Mapping[str, int] | None = None) -> dict[str, Executed]:
+    """The same of a model file whose weights may be elsewhere; random ones and random inputs are used.
+
+    `dims` binds the open dimensions of the inputs.
+    """
+    inputs = random_inputs(onnx.load(path, load_external_data=False), seed, dims=dims)
     with _writable(path, seed) as complete:
         return shapes_of_run(complete, inputs)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod, sqrt
 from pathlib import Path
@@ -96,11 +96,14 @@ def materialised(path: Path, seed: int = 0) -> Iterator[Path]:
         yield folder / path.name
 
 
-def random_inputs(model: onnx.ModelProto, seed: int = 0, unbound: int = 1) -> dict[str, Array]:
+def random_inputs(
+    model: onnx.ModelProto, seed: int = 0, unbound: int = 1, dims: Mapping[str, int] | None = None
+) -> dict[str, Array]:
     """One value per graph input that no initialiser provides; integers stay under 10, so that they index a vocabulary.
 
-    `unbound` stands for every dimension that has no number.
+    `dims` binds dimensions by name; `unbound` stands for every other that has no number.
     """
+    extents = dims or {}
     generator = np.random.default_rng(seed)
     provided = {tensor.name for tensor in model.graph.initializer}
     inputs: dict[str, Array] = {}
@@ -108,7 +111,7 @@ def random_inputs(model: onnx.ModelProto, seed: int = 0, unbound: int = 1) -> di
         if value.name in provided:
             continue
         tensor_type = value.type.tensor_type
-        shape = tuple(dim.dim_value or unbound for dim in tensor_type.shape.dim)
+        shape = tuple(dim.dim_value or extents.get(dim.dim_param, unbound) for dim in tensor_type.shape.dim)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)
         if dtype == np.bool_:
             inputs[value.name] = np.ones(shape, np.bool_)

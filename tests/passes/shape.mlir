@@ -48,3 +48,17 @@
   %z = "onnx.Relu"(%y) : (tensor<*xf32>) -> tensor<*xf32>
   "graphs.output"(%z) : (tensor<*xf32>) -> ()
 }) {sym_name = "unfolded_kept"} : () -> ()
+
+// -----
+
+// What the file states was true of another batch; what follows from the operands holds.
+// CHECK: %y = "onnx.Relu"(%x) : (tensor<5x3xf32>) -> tensor<5x3xf32>
+// CHECK: %z = "onnx.Relu"(%y) : (tensor<5x3xf32>) -> tensor<5x3xf32>
+// CHECK: sym_name = "stale"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<5x3xf32>
+  %y = "onnx.Relu"(%x) : (tensor<5x3xf32>) -> tensor<2x3xf32>
+  %z = "onnx.Relu"(%y) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+  "graphs.output"(%z) : (tensor<2x3xf32>) -> ()
+}) {sym_name = "stale"} : () -> ()
