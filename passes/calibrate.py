@@ -16,7 +16,7 @@ from .base import Context, Pass
 from .bodies import Bodies, launches, launches_of
 from .evidence import BEST, Predictor, find_evidence
 from .fuse import Layout, kernel_ops, main_op, pattern_of
-from .lower import Work, weight_reads
+from .lower import Work
 from .precision import precision_of
 from .weights import weight_bytes
 
@@ -147,7 +147,7 @@ def kernel_of(op: Op, graph: Graph) -> Kernel:
     A control operation's bodies are left out: their kernels are launched by themselves.
     """
     work = op.facts[Work].beside
-    weights = weight_reads(op)
+    weights = sum(read for value, read in zip(op.operands, work.reads, strict=True) if value and value.is_constant)
     layout = op.facts.get(Layout)
     kernel = Kernel(
         pattern_of(op),

@@ -9,6 +9,7 @@ from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of,
 from ..ir.primitives import Primitive, Unknown, flops, repeated
 from .base import Context, Pass, PassError
 from .bodies import Bodies, Body, bodies_of, nested_bodies
+from .weights import is_weight
 
 __all__ = ["KERNEL", "Inside", "Lower", "Work", "take", "weight_reads"]
 
@@ -21,7 +22,7 @@ class Inside:
     """What the bodies of a control operation do, all their trips together.
 
     Of the operation's primitives those from ``own`` on are theirs; their kernels move ``bytes``, ``weight_bytes`` of
-    them constants'.
+    them weights'.
     """
 
     own: int
@@ -136,17 +137,17 @@ def _lower_control(op: Op, bodies: Sequence[Body]) -> None:
 
 def take(op: Op, times: Sequence[int]) -> None:
     """Count the bodies of a lowered control operation: each so many times. What is unknown in any stays unknown."""
-    work = op.facts[Work].beside
-    primitives, moved, weights = list(work.primitives), 0, 0
-    for body, count in zip(bodies_of(op), times, strict=True):
+    work, bodies = op.facts[Work].beside, bodies_of(op)
+    open_trips = dict.fromkeys(Unknown(body.runs.why) for body in bodies if body.times is None)
+    own = tuple(dict.fromkeys((*work.primitives, *open_trips))) if open_trips else work.primitives
+    inside: list[Primitive] = []
+    moved = weights = 0
+    for body, count in zip(bodies, times, strict=True):
         each = _sum(body.region)
         counted = [repeated(primitive, count) for primitive in each.primitives if count]
-        primitives.extend(counted or (each.unknown if body.times != 0 else ()))
-        if body.times is None:
-            primitives.append(Unknown(body.runs.why))
+        inside.extend(counted or (each.unknown if body.times != 0 else ()))
         moved, weights = moved + count * each.bytes, weights + count * _weight_bytes(body.region)
-    inside = Inside(len(work.primitives), moved, weights)
-    op.facts.add(Work(tuple(primitives), work.reads, work.writes, inside))
+    op.facts.add(Work((*own, *inside), work.reads, work.writes, Inside(len(own), moved, weights)))
     op.facts.add(replace(op.facts[Bodies], times=tuple(times)))
 
 
@@ -166,9 +167,9 @@ def _weight_bytes(region: Graph) -> int:
 
 
 def weight_reads(op: Op) -> int:
-    """Return the bytes that a lowered operation reads of the constants among its operands."""
+    """Return the bytes that a lowered operation reads of the weights among its operands."""
     reads = op.facts[Work].reads
-    return sum(read for value, read in zip(op.operands, reads, strict=True) if value and value.is_constant)
+    return sum(read for value, read in zip(op.operands, reads, strict=True) if value and is_weight(value, (op,)))
 
 
 def _bytes(value: Value | None) -> int:

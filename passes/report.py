@@ -13,7 +13,16 @@ from ..ir import Graph
 from .base import Context, Diagnostic
 from .coverage_report import MeasuredErrors
 
-__all__ = ["CoverageRow", "EvidenceSource", "KernelReport", "Report", "Total", "UnknownOp", "evidence_word"]
+__all__ = [
+    "BodyReport",
+    "CoverageRow",
+    "EvidenceSource",
+    "KernelReport",
+    "Report",
+    "Total",
+    "UnknownOp",
+    "evidence_word",
+]
 
 _EVIDENCE_WORDS = {
     Quality.EXACT: "measured",
@@ -52,7 +61,9 @@ class KernelReport:
     it, ``None`` where there are none of the target; ``entry`` names the nearest of them, ``neighbours`` how many lie
     near. ``bound`` is ``compute``, a memory level's name, ``dispatch`` or ``unknown``. ``joules`` is ``None`` where the
     target has no energy coefficients. ``unknown`` lists what inside could not be counted. Of ``bytes``,
-    ``weight_bytes`` are read of constants, ``kv_cache_bytes`` read of and written to a decoder's caches.
+    ``weight_bytes`` are read of constants, ``kv_cache_bytes`` read of and written to a decoder's caches. ``launches``
+    is how often it is launched in one inference; all figures are of all launches. A control operation's are those of
+    its bodies' kernels and its own.
     """
 
     index: int
@@ -88,6 +99,7 @@ class KernelReport:
     entry: str = ""
     neighbours: int = 0
     kv_cache_bytes: int = 0
+    launches: int = 1
 
     @property
     def evidence(self) -> str:
@@ -98,6 +110,33 @@ class KernelReport:
     def intensity(self) -> float | None:
         """Arithmetic intensity in FLOP per byte."""
         return self.flops / self.bytes if self.bytes else None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReport:
+    """A body of a control operation: a branch, or what a loop repeats.
+
+    ``of`` is the index of the control operation's kernel, which may itself be in a body; ``depth`` how deep it lies.
+    ``times`` is how often it runs when the operation runs once: a number, or the symbol that stands for it; ``why`` how
+    that is known, ``at_most`` that it may be fewer. ``counted`` is false for a body that is in no sum: the cheaper
+    branch, one that never runs, or one whose trips are not known. ``macs``, ``bytes`` and ``seconds`` are of one run;
+    ``kernels`` of all runs in an inference, of one run where it is not counted.
+    """
+
+    of: int
+    depth: int
+    operator: str
+    label: str
+    name: str
+    times: int | str
+    why: str
+    at_most: bool
+    one_of: bool
+    counted: bool
+    macs: int
+    bytes: int
+    seconds: float | None
+    kernels: tuple[KernelReport, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +217,8 @@ class EvidenceSource:
 class Report:
     """All that a run found. ``kernels`` is in graph order; ``summary`` is the sentence that says what dominates.
 
-    ``evidence`` is ``None`` if no ``calibrate`` pass ran. ``measured`` compares with measurements of the same model,
+    ``bodies`` are those of control operations, outer before inner. ``evidence`` is ``None`` if no ``calibrate`` pass
+    ran. ``measured`` compares with measurements of the same model,
     where some were given. ``graph`` and ``context`` are what the report was built from.
     """
 
@@ -197,6 +237,7 @@ class Report:
     evidence: EvidenceSource | None = None
     measured: MeasuredErrors | None = None
     context: Context | None = field(default=None, compare=False, repr=False)
+    bodies: tuple[BodyReport, ...] = ()
 
     def by_time(self) -> list[KernelReport]:
         """The kernels, most expensive first; by FLOPs where no time was predicted."""

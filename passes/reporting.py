@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from ..ir import Graph, Kind, Op, TensorType, Value, kind_of
+from ..ir import Dim, Graph, Kind, Op, Symbol, TensorType, Value, kind_of
 from ..targets import format_si
 from .base import Context
+from .bodies import Bodies, bodies_of
 from .calibrate import Calibration
 from .cost import Cost, critical_path
 from .coverage import coverage_rows
 from .coverage_report import MeasuredErrors
 from .fuse import kernel_ops, main_op, pattern_of
 from .kv_cache import cache_bytes, cache_values
-from .lower import Work
+from .lower import Work, weight_reads
 from .memory import Buffers, memory_plan
 from .precision import precision_of
-from .report import KernelReport, Report, Total, UnknownOp
+from .report import BodyReport, KernelReport, Report, Total, UnknownOp
 from .totals import confidence_of, costed_kernels, sum_of
-from .weights import is_weight, weight_bytes
+from .weights import weight_bytes
 
 __all__ = ["build_report"]
 
@@ -44,6 +47,7 @@ def build_report(
     seconds = sum(cost.seconds for op in launches if (cost := op.facts.get(Cost)))
     caches = graph.cached(cache_values)
     kernels = tuple(_kernel(index, op, seconds, caches) for index, op in enumerate(launches))
+    bodies = tuple(_bodies(launches, seconds, free_views))
     total = _total(graph, context, kernels)
     precision = context.precision or precision_of(graph)
     return Report(
@@ -62,7 +66,58 @@ def build_report(
         evidence=context.evidence.source if context.evidence else None,
         measured=measured,
         context=context,
+        bodies=bodies,
     )
+
+
+def _bodies(kernels: Sequence[Op], all_seconds: float, free_views: bool) -> Iterator[BodyReport]:
+    """The bodies of control operations among ``kernels``, and those inside them, outer before inner."""
+    pending = deque(_Inside(index, op, 1, True, 1) for index, op in enumerate(kernels) if Bodies in op.facts)
+    index = len(kernels)
+    while pending:
+        owner = pending.popleft()
+        fact = owner.op.facts[Bodies]
+        for number, body in enumerate(bodies_of(owner.op)):
+            counted = owner.counted and fact.times[number] > 0
+            times = owner.times * fact.times[number] if counted else 1
+            members = [op for op in body.region.body if not (free_views and _is_view(op))]
+            inside = []
+            for op in members:
+                made = _kernel(index, op, all_seconds if counted else 0.0, frozenset())
+                inside.append(_launched(made, times))
+                if Bodies in op.facts:
+                    pending.append(_Inside(index, op, times, counted, owner.depth + 1))
+                index += 1
+            yield BodyReport(
+                of=owner.index, depth=owner.depth, operator=owner.op.base_name, label=owner.op.label,
+                name=body.region.name, times=_extent(body.runs.times), why=body.runs.why, at_most=body.runs.at_most,
+                one_of=body.runs.one_of, counted=counted, macs=fact.macs[number], bytes=fact.bytes[number],
+                seconds=fact.seconds[number] if fact.seconds else None, kernels=tuple(inside),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A control operation whose bodies are to be reported: its kernel's index, and how often it runs."""
+
+    index: int
+    op: Op
+    times: int
+    counted: bool
+    depth: int
+
+
+def _launched(kernel: KernelReport, times: int) -> KernelReport:
+    """A kernel's figures for all its launches."""
+    amounts = ("macs", "flops", "bytes", "weight_bytes")
+    seconds = ("seconds", "seconds_low", "seconds_high", "seconds_std", "compute_seconds", "memory_seconds",
+               "dispatch_seconds", "share", "joules")  # fmt: skip
+    known = {name: value * times for name in (*amounts, *seconds) if (value := getattr(kernel, name)) is not None}
+    return replace(kernel, launches=times, **known)
+
+
+def _extent(dim: Dim) -> int | str:
+    return dim if isinstance(dim, int) else dim.name if isinstance(dim, Symbol) else str(dim)
 
 
 def _is_view(op: Op) -> bool:
@@ -75,7 +130,6 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
     type = op.results[0].type if op.results else None
     shape = type.shape if isinstance(type, TensorType) and type.shape is not None else ()
     kind = op.attributes.get("kind")
-    operands = zip(op.operands, work.reads if work else (), strict=False)
     return KernelReport(
         index=index,
         name=main.label,
@@ -89,7 +143,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
         macs=work.macs if work else 0,
         flops=work.flops if work else 0,
         bytes=work.bytes if work else 0,
-        weight_bytes=sum(read for value, read in operands if value is not None and is_weight(value, (op,))),
+        weight_bytes=_weight_bytes(op, work) if work else 0,
         seconds=cost.seconds if cost else None,
         seconds_low=cost.low if cost else None,
         seconds_high=cost.high if cost else None,
@@ -113,6 +167,10 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
     )
 
 
+def _weight_bytes(op: Op, work: Work) -> int:
+    return weight_reads(op) + (work.inside.weight_bytes if work.inside else 0)
+
+
 def _bytes_in(values: frozenset[Value], op: Op, work: Work) -> int:
     """Bytes that a kernel reads of ``values`` and writes to them."""
     moved = (*zip(op.operands, work.reads, strict=True), *zip(op.results, work.writes, strict=True))
@@ -125,15 +183,29 @@ def _unknown(op: Op) -> tuple[UnknownOp, ...]:
         return (UnknownOp(op.label, main_op(op).name, "its work was not counted: the pipeline has no lower pass"),)
     found = [
         UnknownOp(inner.label, inner.name, unknown.reason)
-        for inner in kernel_ops(op)
-        if (work := inner.facts.get(Work))
-        for unknown in work.unknown
+        for inner in _uncounted(op)
+        for unknown in inner.facts[Work].beside.unknown
     ]
     counted = {unknown.reason for unknown in found}
     cost = op.facts.get(Cost)
     main = main_op(op)
     found.extend(UnknownOp(main.label, main.name, why) for why in (cost.unknown if cost else ()) if why not in counted)
     return tuple(found)
+
+
+def _uncounted(op: Op) -> Iterator[Op]:
+    """The operations of a kernel, and those in its bodies that left something unknown in it."""
+    reasons = {unknown.reason for unknown in op.facts[Work].unknown}
+    pending = [op]
+    while pending:
+        kernel = pending.pop()
+        for inner in kernel_ops(kernel):
+            work = inner.facts.get(Work)
+            if work is None or not reasons.intersection(unknown.reason for unknown in work.unknown):
+                continue
+            yield inner
+            bodies = inner.regions if Bodies in inner.facts else ()
+            pending.extend(member for region in bodies for member in region.body)
 
 
 def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> Total:

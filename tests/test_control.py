@@ -10,21 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import Run
 from onnx import ModelProto, NodeProto, helper
-from tiny_models import BOOL, F32, I64, body, floats, model, value, weight
+from tiny_models import BOOL, I64, body, floats, model, value, weight
 
 import graphs
 from graphs.frontends.onnx import load_onnx
-from graphs.ir import Op, SequenceType, Symbol, TensorType
-from graphs.passes.base import Context
+from graphs.ir import Op, SequenceType, TensorType
 from graphs.passes.bodies import Bodies, launches
 from graphs.passes.calibrate import described, is_free
 from graphs.passes.cost import Cost
 from graphs.passes.lower import Work
 from graphs.passes.memory import memory_plan
 from graphs.passes.report import Report
-from graphs.passes.shape import ShapeInference
 from graphs.targets import load_target
+from graphs.tools.emit import emit
+from graphs.tools.emit.view import View
 
 CPU = "intel-core-i7-12700k:onnxruntime-cpu"
 ROWS, WIDTH = 8, 64
@@ -203,7 +204,7 @@ def test_what_is_unknown_in_either_branch_stays_unknown() -> None:
     proto = choice()
     cheaper = next(item.g for item in proto.graph.node[0].attribute if item.name == "then_branch")
     cheaper.node[0].op_type, cheaper.node[0].domain = "Rotary", "com.example"
-    assert [unknown.operator for unknown in report(proto).total.unknown] == ["onnx.If"]
+    assert [unknown.operator for unknown in report(proto).total.unknown] == ["com.example.Rotary"]
 
 
 # -- scans, maps, sequences -------------------------------------------------------------------------------------------
@@ -293,14 +294,51 @@ def test_launches_are_those_that_onnxruntime_counts(make: object, tmp_path: Path
     assert sum(one.kernel.launches for one in described(found.graph, target)) == sum(counts.values())
 
 
-def test_symbols_of_trips_name_their_loop() -> None:
-    nodes = [*step("h", "next"), node("ReduceSum", ["next"], ["sums"], keepdims=0)]
-    proto = counted(None, nodes)
-    loop = proto.graph.node[0]
-    loop.output.append("all")
-    loop.attribute[0].g.output.append(onnx.ValueInfoProto(name="sums"))
-    proto.graph.output.append(onnx.ValueInfoProto(name="all", type=helper.make_tensor_type_proto(F32, None)))
-    graph = load_onnx(proto)
-    ShapeInference().run(graph, Context(load_target(CPU)))
-    op = next(op for op in graph.body if op.name == "onnx.Loop")
-    assert op.results[1].type == TensorType(graphs.ir.DType.F32, (Symbol('trips of "loop"'),))
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_the_kernels_of_bodies_below_their_operation(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "loop.onnx"
+    onnx.save(counted(6), path)
+    done = run(f"--target={CPU}", path)
+    assert done.code == 0
+    rows = [line for line in done.out.splitlines() if "MatMul" in line or "Loop  " in line]
+    assert [line.split()[:2] for line in rows[:2]] == [["loop", "Loop"], ["first", "MatMul"]]
+    assert rows[1].startswith("    first") and " 6 " in rows[1]
+    assert "loop: 6 × 65.5 kMAC, " in done.out and "the trip count is a constant" in done.out
+    assert "393 kMAC" in done.out  # 6 trips, once
+
+
+def test_both_branches_are_in_the_note_and_in_the_json() -> None:
+    found = report(choice())
+    (one, two) = json.loads(str(emit("json", [found], View())))["bodies"]
+    assert (one["name"], one["counted"], two["name"], two["counted"]) == ("then_branch", False, "else_branch", True)
+    assert (one["macs"], two["macs"]) == (PRODUCT, 2 * PRODUCT)
+    assert [kernel["macs"] for kernel in two["kernels"]] == [PRODUCT, 0, PRODUCT]
+    assert 0 < one["seconds"] < two["seconds"]
+    table = str(emit("table", [found], View(width=150)))
+    assert "choose: else_branch 65.5 kMAC" in table and "the dearer branch; then_branch 32.8 kMAC" in table
+
+
+def test_figures_of_bodies_add_up_to_their_operation() -> None:
+    entries = [value("j", [], I64), value("k", [], BOOL), value("s", [ROWS, WIDTH])]
+    again = [*step("s", "inner_next"), node("Identity", ["k"], ["inner_go"])]
+    inner = body("inner", again, entries, "inner_go", "inner_next")
+    nodes = [node("Relu", ["h"], ["p"], name="before"), node("Loop", ["M", "", "p"], ["next"], name="in", body=inner)]
+    found = report(counted(3, nodes))
+    outer, deep = found.bodies
+    assert (outer.of, outer.depth, deep.of, deep.depth) == (0, 1, outer.kernels[1].index, 2)
+    assert [kernel.launches for kernel in deep.kernels] == [9, 9, 9]
+    assert sum(kernel.macs for kernel in deep.kernels) == outer.kernels[1].macs == found.kernels[0].macs
+    assert sum(kernel.bytes for kernel in outer.kernels) == found.kernels[0].bytes
+    own = found.graph.body[0].facts[Cost].beside
+    assert own is not None
+    assert sum(kernel.seconds or 0.0 for kernel in outer.kernels) + own.seconds == pytest.approx(found.total.seconds)
+
+
+def test_what_is_unknown_in_a_body_is_named() -> None:
+    strange = [node("MatMul", ["h", "W"], ["m"]), node("Rotary", ["m"], ["next"], name="rot", domain="com.example")]
+    proto = counted(4, strange)
+    proto.graph.node[0].attribute[0].g.value_info.append(value("next", [ROWS, WIDTH]))
+    (unknown,) = report(proto).total.unknown
+    assert (unknown.name, unknown.operator) == ("rot", "com.example.Rotary")

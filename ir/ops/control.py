@@ -106,7 +106,7 @@ def _loop_runs(op: Op) -> Sequence[Runs]:
         return (Runs(most, "the trip count is a constant" if isinstance(most, int) else f"the trip count is {most}"),)
     if most is None or _bound_trips(op) is not None:
         return (_open_trips(op),)
-    return (Runs(most, "the most trips there may be: it stops when its condition is false", at_most=True),)
+    return (Runs(most, "it stops when its condition is false", at_most=True),)
 
 
 def _loop_types(op: Op) -> tuple[Type, ...] | None:
@@ -119,7 +119,7 @@ def _loop_types(op: Op) -> tuple[Type, ...] | None:
     if len(made) != len(op.results) or carried < 0:
         return None
     (runs,) = _loop_runs(op)
-    count = trips_symbol(op) if runs.at_most else runs.times
+    count = UNKNOWN_DIM if runs.at_most or runs.times == trips_symbol(op) else runs.times
     types: list[Type] = []
     for index, value in enumerate(made):
         entering = op.operand(2 + index) if index < carried else None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...passes.coverage_report import MeasuredErrors
-from ...passes.report import EvidenceSource, KernelReport, Report, Total, UnknownOp
+from ...passes.report import BodyReport, EvidenceSource, KernelReport, Report, Total, UnknownOp
 from ..terminal import HARMFUL
 from .rows import labels
 from .view import View
@@ -62,6 +62,7 @@ def record(report: Report, coverage: bool = False) -> dict[str, Any]:
         "evidence": _evidence(report.evidence) if report.evidence else None,
         "accuracy": _accuracy(report) if coverage else None,
         "kernels": [_kernel(label, kernel) for label, kernel in named],
+        "bodies": [_body(body) for body in report.bodies],
         "diagnostics": [
             {"source": item.source, "message": item.message, "node": item.op} for item in report.diagnostics
         ],
@@ -132,7 +133,27 @@ def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
         "evidence": kernel.evidence,
         "entry": kernel.entry,
         "neighbours": kernel.neighbours,
+        "launches": kernel.launches,
         "unknown": [_unknown(op) for op in kernel.unknown],
+    }
+
+
+def _body(body: BodyReport) -> dict[str, Any]:
+    named = zip(labels(body.kernels), body.kernels, strict=True)
+    return {
+        "kernel": body.of,
+        "node": body.label,
+        "operator": body.operator,
+        "depth": body.depth,
+        "name": body.name,
+        "times": body.times,
+        "at_most": body.at_most,
+        "counted": body.counted,
+        "why": body.why,
+        "macs": body.macs,
+        "bytes": body.bytes,
+        "seconds": number(body.seconds),
+        "kernels": [_kernel(label, kernel) for label, kernel in named],
     }
 
 

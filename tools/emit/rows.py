@@ -7,10 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ...passes.report import KernelReport, Report
+from ...passes.report import BodyReport, KernelReport, Report
 from ..units import shape
 
-__all__ = ["Row", "aggregated", "common_name", "kernel_rows", "labels", "name_template", "row_of", "with_shares"]
+__all__ = [
+    "Row",
+    "aggregated",
+    "common_name",
+    "kernel_rows",
+    "labels",
+    "name_template",
+    "row_of",
+    "with_bodies",
+    "with_shares",
+]
 
 _DIGITS = re.compile(r"([0-9]+)")
 _SEVERAL = "*"
@@ -18,7 +28,10 @@ _SEVERAL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. What can be added up is added up over its ``count`` kernels."""
+    """One line of the table. What can be added up is added up over its ``count`` kernels.
+
+    ``control`` is the index of the kernel where it is a control operation, whose bodies have rows of their own below.
+    """
 
     name: str
     pattern: str
@@ -35,6 +48,7 @@ class Row:
     unit: str = ""
     memory: str = ""
     depth: int = 0
+    control: int | None = None
     share: float | None = None
     cumulative: float | None = None
 
@@ -70,14 +84,43 @@ def _label(kernel: KernelReport, alone: bool) -> str:
 
 def kernel_rows(report: Report, grouped: bool) -> list[Row]:
     """A row for each kernel in graph order; ``grouped`` puts identical ones of repeated blocks into one row."""
-    named = list(zip(labels(report.kernels), report.kernels, strict=True))
-    if not grouped:
-        return [row_of(name, [kernel]) for name, kernel in named]
+    return _rows(report.kernels, grouped, frozenset(body.of for body in report.bodies))
+
+
+def with_bodies(rows: Sequence[Row], report: Report, grouped: bool) -> list[Row]:
+    """The rows, and below each control operation those of its bodies' kernels that count, in the same order."""
+    timed = any(kernel.seconds is not None for kernel in report.kernels)
+    whole = sum((kernel.seconds or 0.0) if timed else kernel.flops for kernel in report.kernels)
+    inside: dict[int, list[BodyReport]] = {}
+    for body in report.bodies:
+        if body.counted:
+            inside.setdefault(body.of, []).append(body)
+    found: list[Row] = []
+    pending = list(reversed(rows))
+    while pending:
+        row = pending.pop()
+        found.append(row)
+        for body in () if row.control is None else reversed(inside.get(row.control, ())):
+            below = _rows(body.kernels, grouped, frozenset(inside))
+            below = sorted(below, key=lambda each: each.cost, reverse=True) if grouped else below
+            pending.extend(_inside(each, row.depth + 1, timed, whole) for each in reversed(below))
+    return found
+
+
+def _inside(row: Row, depth: int, timed: bool, whole: float) -> Row:
+    share = ((row.seconds or 0.0) if timed else row.flops) / whole if whole else None
+    return replace(row, depth=depth, share=share)
+
+
+def _rows(kernels: Sequence[KernelReport], grouped: bool, controls: frozenset[int]) -> list[Row]:
+    named = list(zip(labels(kernels), kernels, strict=True))
     groups: dict[object, list[tuple[str, KernelReport]]] = {}
     for name, kernel in named:
-        groups.setdefault(_likeness(name, kernel), []).append((name, kernel))
+        alone = not grouped or kernel.index in controls
+        groups.setdefault(kernel.index if alone else _likeness(name, kernel), []).append((name, kernel))
     unzipped = (tuple(zip(*group, strict=True)) for group in groups.values())
-    return [row_of(common_name(names), kernels) for names, kernels in unzipped]
+    rows = [(row_of(common_name(names), kernels), kernels[0].index) for names, kernels in unzipped]
+    return [replace(row, control=index) if index in controls else row for row, index in rows]
 
 
 def _likeness(name: str, kernel: KernelReport) -> object:
@@ -103,7 +146,7 @@ def row_of(name: str, kernels: Sequence[KernelReport], depth: int = 0) -> Row:
     return Row(
         name=name,
         pattern=_same(kernel.pattern for kernel in kernels),
-        count=len(kernels),
+        count=sum(kernel.launches for kernel in kernels),
         output=_same(shape(kernel.output) for kernel in kernels),
         macs=sum(kernel.macs for kernel in kernels),
         flops=sum(kernel.flops for kernel in kernels),

@@ -9,7 +9,7 @@ from ...passes.report import Report
 from ..units import NOTHING, count, duration, intensity, percent, si
 from .layout import Column, fitted, rendered
 from .modules import module_rows
-from .rows import Row, aggregated, kernel_rows, with_shares
+from .rows import Row, aggregated, kernel_rows, with_bodies, with_shares
 from .totals import comparison, headline, one_line, totals
 from .view import View
 
@@ -37,6 +37,8 @@ def emit(reports: Sequence[Report], view: View) -> str:
 def table(report: Report, view: View) -> str:
     """Return the table of one report, its headline and totals included."""
     rows, rest = _chosen(report, view)
+    if view.by == "kernel":
+        rows = _legible(with_bodies(rows, report, grouped=view.order == "time"), view)
     lines = [headline(report, view), ""]
     if rows or rest:
         columns = _columns([*rows, *(replace(row, name="") for row in rest)], view)
@@ -76,6 +78,11 @@ def _rows(report: Report, view: View) -> list[Row]:
     if view.by == "kernel":
         return kernel_rows(report, grouped=view.order == "time")
     return module_rows(report) if view.by == "module" else aggregated(report, view.by)
+
+
+def _legible(rows: list[Row], view: View) -> list[Row]:
+    """The rows without those of bodies that take little, where the order is by time."""
+    return [row for row in rows if row.depth == 0 or view.order != "time" or _matters(row)]
 
 
 def _matters(row: Row) -> bool:

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from ...passes.report import Report, Total
 from ..terminal import visible
 from ..units import NOTHING, duration, rounded, si
+from .bodies import control_notes
 from .layout import INDENT, Column, fitted, rendered, shortened, styled
 from .view import View
 
@@ -74,6 +75,7 @@ def _figures(report: Report) -> list[tuple[str, list[str]]]:
         ("energy", _energy(total, at_least)),
         ("memory", _memory(total, at_least)),
         ("evidence", evidence(report)),
+        *control_notes(report),
     ]
 
 
