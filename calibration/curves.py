@@ -162,13 +162,10 @@ class CurveEstimator:
 
     def _predict(self, kernel: Kernel) -> Prediction:
         terms = self.terms(kernel)
-        least, ruling = terms.bounds.seconds, terms.ruling
-        factor = terms.seconds / least if least else 1.0
+        ruling = terms.ruling
         if ruling is None:
             efficiency, other = terms.bounds.efficiency, terms.compute or terms.memory
             std = log(efficiency.high / efficiency.low) / (2.0 * NORMAL_95) if efficiency.low > 0 else inf
             quality = Quality.MISSING if other is None else Quality.OP_APPROXIMATED
-            return Prediction(
-                terms.seconds, std, quality, other.curve if other else terms.bounds.work_class, factor=factor
-            )
-        return Prediction(terms.seconds, ruling.std, ruling.quality, ruling.curve, factor=factor)
+            return Prediction(terms.seconds, std, quality, other.curve if other else terms.bounds.work_class)
+        return Prediction(terms.seconds, ruling.std, ruling.quality, ruling.curve)

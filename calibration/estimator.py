@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import representatives
+from . import analytic, representatives
 from .amounts import amounts, family
 from .curves import CurveEstimator
 from .errors import CalibrationError
@@ -65,7 +65,6 @@ class RatesEstimator:
     residuals: Mapping[str, Residual]
     shared_std: float
     entries: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    roofline: Roofline | None = None
 
     def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
         """Return a prediction for each kernel; what is alike is predicted once."""
@@ -126,24 +125,19 @@ class RatesEstimator:
                 curve,
                 self._entry(name, int(nearest[i])),
                 int(near[i]),
-                self._factor(kernel, float(times[i])),
             )
-            for i, kernel in enumerate(kernels)
+            for i in range(len(kernels))
         ]
 
     def _without_residual(self, kernel: Kernel) -> Prediction:
         time, quality = self.rates.seconds(kernel), Quality.MISSING
         if self.rates.know(kernel):
             quality = Quality.OP_APPROXIMATED
-        return Prediction(time, _UNSEEN_STD, quality, kernel.operation_type, factor=self._factor(kernel, time))
+        return Prediction(time, _UNSEEN_STD, quality, kernel.operation_type)
 
     def _entry(self, name: str, index: int) -> str:
         entries = self.entries.get(name, ())
         return entries[index] if index < len(entries) else ""
-
-    def _factor(self, kernel: Kernel, seconds: float) -> float:
-        bound = self.roofline.bounds(kernel).seconds if self.roofline else 0.0
-        return seconds / bound if bound else 1.0
 
 
 def _quality(known: bool, same: bool, inside: bool) -> Quality:
@@ -171,7 +165,7 @@ def _by_family(kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
 
 
 def estimator_for(profile: Profile, roofline: Roofline) -> Estimator:
-    """Return what predicts from a profile: its rates and residuals, or its curves where it has nothing else.
+    """Return what predicts from a profile: the estimator that it holds, or its curves where it has nothing else.
 
     Raises:
         CalibrationError: what the profile says of its estimator cannot be used.
@@ -181,9 +175,9 @@ def estimator_for(profile: Profile, roofline: Roofline) -> Estimator:
     where = f"evidence for {profile.hardware_id} in {profile.precision.lower()}"
     written = Entry(dict(profile.estimator), where, "estimator")
     try:
-        if written["method"].value != METHOD:
-            raise written["method"].expected(f'"{METHOD}"')
-        return replace(_from_json(written), roofline=roofline)
+        if written["method"].choice((METHOD, analytic.METHOD)) == analytic.METHOD:
+            return analytic.from_json(written)
+        return _from_json(written)
     except CalibrationError as error:
         raise CalibrationError(
             str(error), help="fit the samples again with this version: graphs-calibrate fit"
@@ -241,7 +235,7 @@ def fitted(samples: Sequence[Sample], roofline: Roofline) -> RatesEstimator:
     """Return the estimator that samples make; the same samples make the same one."""
     near = near_bytes(roofline)
     estimator = _fitted(timings_of(samples), near, {})
-    return replace(estimator, shared_std=_shared_std(samples, estimator, near), roofline=roofline)
+    return replace(estimator, shared_std=_shared_std(samples, estimator, near))
 
 
 def near_bytes(roofline: Roofline) -> int:

@@ -38,7 +38,7 @@ class Prediction:
     """A kernel's time as a log-normal distribution: median ``seconds``, ``std`` of its logarithm.
 
     ``entry`` names the measurement nearest to it, ``neighbours`` how many lie near; ``curve`` is the operation type
-    whose curve was used. ``factor`` is ``seconds`` over what first principles at full efficiency give.
+    whose curve was used.
     """
 
     seconds: float
@@ -47,7 +47,6 @@ class Prediction:
     curve: str
     entry: str = ""
     neighbours: int = 0
-    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,10 @@ class Estimator(Protocol):
     """Anything that predicts kernels' times from evidence."""
 
     def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
-        """Return a prediction for each kernel; one of quality MISSING where there is no evidence."""
+        """Return a prediction for each kernel of a network, in the order in which they run.
+
+        Where there is no evidence it is one of quality MISSING.
+        """
         ...
 
     def total(self, kernels: Sequence[Kernel]) -> Total:

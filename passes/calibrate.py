@@ -95,21 +95,22 @@ class Calibrate(Pass):
 
 
 def _calibrations(graph: Graph, target: Target, predictor: Predictor) -> Iterator[tuple[Op, Calibration]]:
-    """Everything is predicted in one call, and what is alike but once; bodies' kernels like all others."""
+    """Everything is predicted in one call, in the order in which it runs; what is alike is matched once."""
     kernels = {
         launch.op: kernel_of(launch.op, launch.scope)
         for launch in launches(graph)
         if not is_free(launch.op, target) and Bodies not in launch.op.facts and not launch.op.facts[Work].unknown
     }
-    distinct = tuple(dict.fromkeys(kernels.values()))
-    predictions = dict(zip(distinct, predictor.estimator.predict(distinct), strict=True))
+    predictions = predictor.estimator.predict(tuple(kernels.values()))
     roofline = Roofline.of(target)
-    matches = {kernel: _matches(kernel, predictions[kernel], predictor, roofline) for kernel in distinct}
-    for op, kernel in kernels.items():
-        made = predictions[kernel]
+    matches: dict[tuple[Kernel, Quality], tuple[Match, ...]] = {}
+    for (op, kernel), made in zip(kernels.items(), predictions, strict=True):
+        alike = (kernel, made.quality)
+        if alike not in matches:
+            matches[alike] = _matches(kernel, made, predictor, roofline)
         yield (
             op,
-            Calibration(made.seconds, made.std, made.quality, made.curve, made.entry, made.neighbours, matches[kernel]),
+            Calibration(made.seconds, made.std, made.quality, made.curve, made.entry, made.neighbours, matches[alike]),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, hypot
 
 import pytest
@@ -23,10 +23,10 @@ class FakeEstimator:
     """``rule`` predicts a kernel; kernels of one curve err together, different curves independently."""
 
     rule: Callable[[Kernel], Prediction]
-    asked: int = 0
+    asked: list[Sequence[Kernel]] = field(default_factory=list)
 
     def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
-        self.asked += len(kernels)
+        self.asked.append(kernels)
         return [self.rule(kernel) for kernel in kernels]
 
     def total(self, kernels: Sequence[Kernel]) -> Total:

@@ -251,7 +251,7 @@ def test_the_users_own_targets_are_found_by_name_and_hide_shipped_ones(folder):
         (
             "jetson-orin-agz",
             'no target "jetson-orin-agz"; did you mean "jetson-orin-agx"?',
-            "known: amd-epyc-9654, host",
+            "known: amd-epyc-9654, amd-ryzen-9-8945hs, host",
         ),
         (
             "jetson-orin-agx@30",

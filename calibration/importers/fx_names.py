@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...ir.primitives import Gemm
 from ..kernel import Kernel
 
-__all__ = ["Placed", "assign"]
+__all__ = ["Placed", "assign", "is_function"]
 
 _FUNCTIONS: dict[str, frozenset[str]] = {
     "add": frozenset({"Add"}),
@@ -32,11 +32,21 @@ _LAYOUT = frozenset({"Transpose"})
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A kernel of a network's graph, with the operator that it is named after (``Conv``) and its module's path."""
+    """A kernel of a network's graph, with the operator that it is named after (``Conv``) and its module's path.
+
+    ``reads`` has the kernels, by their place in the network, whose results it reads, through views.
+    """
 
     operator: str
     module: str
     kernel: Kernel
+    reads: tuple[int, ...] = ()
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is a function's, not a module's."""
+    base = re.sub(r"_\d+$", "", name)
+    return base in _FUNCTIONS or base in _VIEWS
 
 
 def assign(
@@ -107,15 +117,18 @@ def _assign_functions(
 
 
 def _with_layout(owners: dict[int, str], placed: Sequence[Placed], taken: set[int]) -> dict[str, tuple[int, ...]]:
-    """Each owned kernel; a matrix product with the copies just before it in its module that nobody else has."""
-    waiting: dict[str, list[int]] = {}
+    """Each owned kernel; a matrix product with the copies of what it reads, where nobody else has them."""
     result: dict[str, tuple[int, ...]] = {}
-    for index, one in enumerate(placed):
-        if index in owners:
-            copies = any(isinstance(primitive, Gemm) for primitive in one.kernel.primitives)
-            result[owners[index]] = (*(waiting.pop(one.module, ()) if copies else ()), index)
-        elif index not in taken and one.operator in _LAYOUT:
-            waiting.setdefault(one.module, []).append(index)
+    copied: set[int] = set()
+    for index, name in sorted(owners.items()):
+        product = any(isinstance(primitive, Gemm) for primitive in placed[index].kernel.primitives)
+        copies = [
+            read
+            for read in (placed[index].reads if product else ())
+            if read not in taken and read not in copied and placed[read].operator in _LAYOUT
+        ]
+        copied.update(copies)
+        result[name] = (*copies, index)
     return result
 
 

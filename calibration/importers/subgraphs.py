@@ -19,10 +19,10 @@ from typing import TextIO
 from ..errors import CalibrationError
 from ..kernel import Kernel
 from ..sample import Sample, Setting, Statistics
-from .fx_names import Placed, assign
+from .fx_names import Placed, assign, is_function
 from .scaled import with_batch
 
-__all__ = ["CAMPAIGNS", "Campaign", "Joined", "JoinedRow", "Row", "join", "read_rows"]
+__all__ = ["CAMPAIGNS", "Campaign", "Joined", "JoinedRow", "Row", "call_of", "join", "read_rows"]
 
 CAMPAIGNS: Mapping[str, tuple[str, str]] = {
     "i7_12700K": ("intel-core-i7-12700k", ""),
@@ -154,6 +154,13 @@ def join(rows: Iterable[Row], describe: Callable[[str, str], Sequence[Placed] | 
                 continue
             joined.append(JoinedRow(row, Sample(kernels, row.seconds, "subgraph", model, row.names)))
     return Joined(tuple(joined), tuple(unmatched), tuple(absent))
+
+
+def call_of(row: Row) -> Kernel:
+    """Return what a row is that launches nothing: the call of a shape, of a view, or of a module that does nothing."""
+    shape = not row.bytes or row.names[0].startswith("getattr")
+    view = all(is_function(name) for name in row.names)
+    return Kernel("shape_call" if shape else "view_call" if view else "module_call", (), 0, 0, 0, launches=0)
 
 
 def _by_network(rows: Iterable[Row]) -> dict[tuple[str, int, Campaign], list[Row]]:

@@ -148,7 +148,10 @@ _IMPORT = _command("import", "importing", "Take over what others measured: as ev
     _option("--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True,
             metavar="|".join(FORMATS), help="What the files are; auto looks inside."),
     _models("Model files that latencies or an onnxruntime profile are of. Repeatable."),
-    _option("--campaign", metavar="NAME", help="Of a table of subgraphs, the name of the hardware in it."),
+    _option("--campaign", "campaigns", multiple=True, metavar="NAME",
+            help="Of a table of subgraphs, the name of the hardware in it; may hold wildcards. Repeatable."),
+    _option("--source", "sources", nargs=3, multiple=True, metavar="TITLE URL LICENCE",
+            help="Where the measurements come from, to be kept with them. Repeatable."),
     _option("--output", "-o", type=click.Path(), metavar="FILE", help="Write it there instead of installing it."),
 ])
 

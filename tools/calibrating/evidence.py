@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import exp
 from typing import TYPE_CHECKING
 
 from ... import __version__
@@ -12,17 +13,19 @@ from ...calibration.curve import Curve
 from ...calibration.errors import CalibrationError
 from ...calibration.fitting import fit_curves
 from ...calibration.observations import Observation, observations_of
-from ...calibration.prediction import Estimator
-from ...calibration.profile import Profile, SourceDocument
+from ...calibration.prediction import NORMAL_95, Estimator
+from ...calibration.profile import Breakdown, Profile, SourceDocument, Validation
 from ...calibration.roofline import Roofline
 from ...calibration.sample import Sample, Setting
 from ...calibration.trials import Fitter
+from ...calibration.validation import Accuracy, Compared, accuracy
 from ...targets import Target
 
 if TYPE_CHECKING:
+    from ...calibration.analytic import Fitted
     from ...calibration.measure.samples_file import SamplesFile
 
-__all__ = ["BASELINE", "Scalar", "environment_of", "fitter", "now", "profile_of"]
+__all__ = ["BASELINE", "Scalar", "environment_of", "fitter", "now", "profile_of", "validation_of"]
 
 _DEVICE_TYPES = {"cpu": "cpu", "gpu": "gpu", "mcu": "cpu", "npu": "kpu"}
 """Classes of devices as the published schema calls them."""
@@ -56,14 +59,15 @@ def profile_of(
     environment: Mapping[str, Scalar],
     sources: tuple[SourceDocument, ...] = (),
     notes: str = "",
+    fitted: Fitted | None = None,
     estimate: bool = True,
 ) -> Profile:
-    """Return the evidence that samples make for a setting; curves alone where ``estimate`` is false.
+    """Return the evidence that samples make for a setting, with an estimator that was ``fitted`` to their campaign
+    where one was; curves alone where ``estimate`` is false.
 
     Raises:
         CalibrationError: there are none, or they cannot be fitted.
     """
-    from ...calibration.estimator import fit
     from ...calibration.representatives import representatives
 
     if not samples:
@@ -84,9 +88,33 @@ def profile_of(
         setting=setting,
         environment=environment,
         samples=representatives(samples),
-        estimator=fit(samples, roofline) if estimate else {},
+        validation=validation_of(accuracy(_left_out(fitted))) if fitted is not None and fitted.left_out else None,
+        estimator=_estimator(samples, roofline, fitted) if estimate else {},
         sources=sources,
     )
+
+
+def _estimator(samples: Sequence[Sample], roofline: Roofline, fitted: Fitted | None) -> Mapping[str, object]:
+    from ...calibration import analytic
+    from ...calibration.estimator import fit
+
+    return fit(samples, roofline) if fitted is None else analytic.to_json(fitted.estimator)
+
+
+def _left_out(fitted: Fitted) -> list[Compared]:
+    """Networks that were left out, beside their predictions."""
+    reach = exp(NORMAL_95 * fitted.estimator.shared_std)
+    return [
+        Compared(name, one.predicted, one.predicted / reach, one.predicted * reach, one.measured, name)
+        for name, one in fitted.left_out.items()
+    ]
+
+
+def validation_of(models: Accuracy) -> Validation:
+    """Return the block of evidence that says how accurate it proved on models."""
+    grades = models.breakdown
+    return Validation(models.n, 100.0 * models.mape, 100.0 * abs(models.worst),
+                      Breakdown(grades.excellent, grades.good, grades.fair, grades.poor))  # fmt: skip
 
 
 def _bandwidth_curves(memory: Sequence[Observation], target: Target) -> dict[str, Curve]:

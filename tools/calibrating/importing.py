@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ...calibration.analytic import Fitted
 from ...calibration.errors import CalibrationError
 from ...calibration.importers.latencies import read_latencies, read_runtime_profile
 from ...calibration.importers.microbenchmarks import read_microbenchmarks
@@ -24,7 +25,7 @@ from ...targets import Target, TargetError
 from .console import Console
 from .evidence import Scalar, profile_of
 from .models import Describe, files_of
-from .published import subgraph_samples
+from .published import subgraph_campaigns
 from .settings import setting_of, spec_of, target_named, target_of_setting
 
 __all__ = ["run"]
@@ -34,10 +35,11 @@ _NEEDS_MODELS = {"profile": "the model that the profile is of", "latencies": "th
 
 @dataclass(frozen=True, slots=True)
 class _Imported:
-    """What a file holds: a finished profile, or samples of a setting."""
+    """What a file holds: a finished profile, or samples of a setting and, of some, what was fitted to them."""
 
     setting: Setting
     samples: tuple[Sample, ...] = ()
+    fitted: Fitted | None = None
     profile: Profile | None = None
     sources: tuple[SourceDocument, ...] = ()
 
@@ -50,7 +52,8 @@ def run(
     precision: str | None,
     form: str,
     models: tuple[str, ...],
-    campaign: str | None,
+    campaigns: tuple[str, ...],
+    sources: tuple[tuple[str, str, str], ...],
     output: str | None,
 ) -> int:
     """Read the files, add up what is of one setting, and install or write it."""
@@ -58,7 +61,7 @@ def run(
     found: dict[Setting, list[_Imported]] = {}
     for name in files:
         path = Path(name)
-        for one in _read(path, form, wanted, precision, models, campaign, console):
+        for one in _read(path, form, wanted, precision, models, campaigns, console):
             found.setdefault(one.setting, []).append(one)
     if output is not None and len(found) > 1:
         listed = ", ".join(f"{spec_of(setting)} in {setting.precision}" for setting in found)
@@ -67,6 +70,8 @@ def run(
         if output is None:
             _require_target(setting)
         profile = _together(setting, parts, output is None, wanted, console)
+        told = tuple(SourceDocument(*source) for source in sources)
+        profile = replace(profile, sources=tuple(dict.fromkeys((*profile.sources, *told))))
         if output is None:
             path = install(profile)
         else:
@@ -104,8 +109,9 @@ def _together(
     sources += [source for part in parts for source in part.sources]
     notes = " ".join(dict.fromkeys(profile.notes for profile in profiles if profile.notes))
     owner = target or target_of_setting(setting)
+    fitted = next((part.fitted for part in parts if part.fitted is not None), None)
     made = profile_of(list(dict.fromkeys([*rows, *samples])), setting, owner, environment,
-                      tuple(dict.fromkeys(sources)), notes)  # fmt: skip
+                      tuple(dict.fromkeys(sources)), notes, fitted)  # fmt: skip
     return _placed_here(_with_curves_of(profiles, made))
 
 
@@ -153,7 +159,7 @@ def _read(
     target: Target | None,
     precision: str | None,
     models: tuple[str, ...],
-    campaign: str | None,
+    campaigns: tuple[str, ...],
     console: Console,
 ) -> list[_Imported]:
     form = form if form != "auto" else _told_by_content(path)
@@ -165,8 +171,8 @@ def _read(
         return [_Imported(_known(one, path), profile=one) for one in profiles
                 if precision in (None, one.precision.lower())]  # fmt: skip
     if form == "subgraphs":
-        made = subgraph_samples(path, files_of(models), target, precision, campaign, console)
-        return [_Imported(setting, samples) for setting, samples in made.items()]
+        made = subgraph_campaigns(path, files_of(models), target, precision, campaigns, console)
+        return [_Imported(setting, one.samples, one.fitted) for setting, one in made.items()]
     if target is None:
         raise click.UsageError(f"{path} does not say what it was measured on: name it with --target")
     if form == "evidence":

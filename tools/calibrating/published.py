@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ...calibration.analytic import Campaign as Runs
+from ...calibration.analytic import Fitted, Run, fit_campaigns
 from ...calibration.errors import CalibrationError
 from ...calibration.importers.fx_names import Placed
-from ...calibration.importers.subgraphs import Campaign, Row, join, read_rows
+from ...calibration.importers.subgraphs import Campaign, JoinedRow, Row, call_of, join, read_rows
+from ...calibration.kernel import Kernel
 from ...calibration.sample import Sample, Setting
-from ...ir import Graph, Op
+from ...ir import CONSTANT, INPUT, DType, Graph, Kind, Op, TensorType, Value, kind_of
+from ...ir.primitives import Elementwise
 from ...passes.calibrate import is_free, kernel_of
-from ...passes.fuse import main_op
+from ...passes.fuse import main_op, pattern_of
+from ...passes.lower import Work
 from ...passes.reproducer import precision_named
 from ...targets import Target
 from .console import Console
 from .models import Describe
 from .settings import setting_of, spec_of, target_of_setting
 
-__all__ = ["placed_by", "subgraph_samples"]
+__all__ = ["Published", "placed_by", "subgraph_campaigns"]
+
+_COPYING = frozenset({"MatMul", "Einsum", "Gemm", "LayerNormalization"})
+"""Operators that copy what they read through a transpose."""
+
+_STRIDED = frozenset({"Attention"})
+"""Patterns whose kernels read through a transpose."""
 
 
-def subgraph_samples(
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a campaign measured in one setting: ``runs`` of networks, and what was ``fitted`` to them."""
+
+    runs: tuple[Run, ...]
+    fitted: Fitted
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """What was measured of kernels; calls that launch nothing are left out."""
+        return tuple(sample for run in self.runs for sample in run.samples if any(k.launches for k in sample.kernels))
+
+
+def subgraph_campaigns(
     path: Path,
     models: Sequence[Path],
     target: Target | None,
     precision: str | None,
-    campaign: str | None,
+    campaigns: Sequence[str],
     console: Console,
-) -> dict[Setting, tuple[Sample, ...]]:
-    """Return a table's rows as samples, by what they were measured on.
+) -> dict[Setting, Published]:
+    """Return a table's campaigns, by what they were measured on, fitted together.
+
+    Other campaigns in the same settings help to tell what these have in common.
 
     Raises:
         CalibrationError: no row is wanted, two campaigns were made of one setting, or no network has a graph.
@@ -37,35 +65,52 @@ def subgraph_samples(
     by_campaign: dict[Campaign, list[Row]] = {}
     for row in read_rows(path):
         by_campaign.setdefault(row.campaign, []).append(row)
-    chosen = _chosen(path, list(by_campaign), target, precision, campaign)
+    chosen = _chosen(path, list(by_campaign), target, precision, campaigns)
+    others = [one for one in by_campaign if one.setting in chosen and one not in chosen.values()]
     files = {file.stem: file for file in models}
-    found: dict[Setting, tuple[Sample, ...]] = {}
-    for setting, one in chosen.items():
-        rows = by_campaign[one]
-        joined = join(rows, placed_by(files, target_of_setting(setting)))
-        if not joined.rows:
-            raise CalibrationError(f"{path}: no graph of any of its networks", help="name their files with --models: "
-                                   + ", ".join(dict.fromkeys(row.model for row in rows)))  # fmt: skip
-        if joined.absent:
-            console.messages.warning(f"no file of {', '.join(joined.absent)}: their rows are left out")
-        if joined.unmatched:
-            row, why = joined.unmatched[0]
-            console.messages.warning(f"{len(joined.unmatched)} of {len(rows)} rows match no kernel, such as line "
-                                     f"{row.line}: {why}")  # fmt: skip
-        found[setting] = tuple(one.sample for one in joined.rows if one.sample.kernels)
-    return found
+    runs = [_runs(path, one, by_campaign[one], files, console) for one in (*chosen.values(), *others)]
+    fitted = fit_campaigns(runs, lambda doing: console.messages.note(f"{path}: {doing}"))
+    return {one.setting: Published(one.runs, fitted[one.key]) for one in runs[: len(chosen)]}
+
+
+def _runs(path: Path, campaign: Campaign, rows: Sequence[Row], files: Mapping[str, Path], console: Console) -> Runs:
+    """A campaign's rows as runs of networks, in their order; a row that launches nothing is the call that it is."""
+    target = target_of_setting(campaign.setting)
+    found: dict[tuple[str, int], list[Sample]] = {}
+    for one in _joined(path, rows, target, files, console):
+        kernels = one.sample.kernels or (call_of(one.row),)
+        found.setdefault((one.row.model, one.row.batch), []).append(replace(one.sample, kernels=kernels))
+    runs = tuple(Run(model, tuple(samples), batch) for (model, batch), samples in found.items())
+    device_class = "gpu" if target.device.device_class == "gpu" else "cpu"
+    return Runs(campaign.hardware, campaign.setting, device_class, runs)
+
+
+def _joined(
+    path: Path, rows: Sequence[Row], target: Target, files: Mapping[str, Path], console: Console
+) -> tuple[JoinedRow, ...]:
+    joined = join(rows, placed_by(files, target))
+    if not joined.rows:
+        raise CalibrationError(f"{path}: no graph of any of its networks", help="name their files with --models: "
+                               + ", ".join(dict.fromkeys(row.model for row in rows)))  # fmt: skip
+    if joined.absent:
+        console.messages.warning(f"no file of {', '.join(joined.absent)}: their rows are left out")
+    if joined.unmatched:
+        row, why = joined.unmatched[0]
+        console.messages.warning(f"{len(joined.unmatched)} of {len(rows)} rows match no kernel, such as line "
+                                 f"{row.line}: {why}")  # fmt: skip
+    return joined.rows
 
 
 def _chosen(
-    path: Path, campaigns: Sequence[Campaign], target: Target | None, precision: str | None, campaign: str | None
+    path: Path, there: Sequence[Campaign], target: Target | None, precision: str | None, campaigns: Sequence[str]
 ) -> dict[Setting, Campaign]:
-    """The campaign of each setting that is wanted."""
-    left = [one for one in campaigns if campaign in (None, one.hardware)
+    """The campaign of each setting that is wanted; names may hold wildcards, as file names do."""
+    left = [one for one in there if (not campaigns or any(fnmatchcase(one.hardware, name) for name in campaigns))
             and precision in (None, one.setting.precision)
             and (target is None or setting_of(target, one.setting.precision) == one.setting)]  # fmt: skip
     if not left:
-        there = dict.fromkeys(f"{one.hardware} ({spec_of(one.setting)})" for one in campaigns)
-        raise CalibrationError(f"{path}: no rows of what is wanted", help=f"it has {', '.join(there)}")
+        names = dict.fromkeys(f"{one.hardware} ({spec_of(one.setting)})" for one in there)
+        raise CalibrationError(f"{path}: no rows of what is wanted", help=f"it has {', '.join(names)}")
     chosen: dict[Setting, Campaign] = {}
     for one in left:
         other = chosen.setdefault(one.setting, one)
@@ -76,7 +121,7 @@ def _chosen(
     return chosen
 
 
-def placed_by(files: dict[str, Path], target: Target) -> Callable[[str, str], Sequence[Placed] | None]:
+def placed_by(files: Mapping[str, Path], target: Target) -> Callable[[str, str], Sequence[Placed] | None]:
     """Return what tells a network's kernels by its name and precision; ``None`` for one that there is no file of."""
     known: dict[tuple[str, str], Sequence[Placed]] = {}
 
@@ -85,12 +130,87 @@ def placed_by(files: dict[str, Path], target: Target) -> Callable[[str, str], Se
             return None
         if (model, precision) not in known:
             graph = Describe(target, precision_named(precision)).graph(files[model])
-            known[model, precision] = [_placed(op, graph) for op in graph.body if not is_free(op, target)]
+            known[model, precision] = _placed(graph, target)
         return known[model, precision]
 
     return placed
 
 
-def _placed(op: Op, graph: Graph) -> Placed:
-    main = main_op(op)
-    return Placed(main.base_name, main.loc.module or op.loc.module, kernel_of(op, graph))
+def _placed(graph: Graph, target: Target) -> Sequence[Placed]:
+    """The kernels that eager PyTorch launches for a network: of what depends on its input, and is more than a view.
+
+    A matrix product or a normalisation copies what it is to read through a transpose; a GPU's convolution adds its bias
+    in a kernel of its own.
+    """
+    live = _live(graph)
+    launched = [op for op in graph.body if op in live and not is_free(op, target) and not _strided(op, graph)]
+    found: list[Placed] = []
+    for op in launched:
+        kernel, module = kernel_of(op, graph), main_op(op).loc.module or op.loc.module
+        copies = [_copy_of(made, module, graph) for made in _makers(op, target) if _copied_by(op, made)]
+        first = len(found)
+        found += copies
+        found.append(Placed(main_op(op).base_name, module, kernel, tuple(range(first, first + len(copies)))))
+        if target.device.device_class == "gpu" and _has_bias(op):
+            found.append(_bias_of(kernel, module))
+    return found
+
+
+def _copied_by(op: Op, made: Op) -> bool:
+    copying = main_op(op).base_name in _COPYING and pattern_of(op) not in _STRIDED
+    return copying and made.base_name == "Transpose" and made.facts[Work].bytes > 0
+
+
+def _copy_of(transpose: Op, module: str, graph: Graph) -> Placed:
+    return Placed("Transpose", module, kernel_of(transpose, graph))
+
+
+def _has_bias(op: Op) -> bool:
+    bias = main_op(op).operand(2) if main_op(op).base_name == "Conv" and len(main_op(op).operands) > 2 else None
+    return bias is not None and bias.op.name == CONSTANT
+
+
+def _bias_of(conv: Kernel, module: str) -> Placed:
+    main = conv.main
+    elements = conv.write_bytes * 8 // main.dtype.bits if main is not None else 0
+    added = Elementwise("add", elements, main.dtype if main is not None else DType.UNKNOWN)
+    return Placed("Add", module, Kernel("Add", (added,), 0, conv.write_bytes, conv.write_bytes,
+                                        swept_bytes=conv.swept_bytes))  # fmt: skip
+
+
+def _live(graph: Graph) -> set[Op]:
+    """The operations that the network's input decides; ``CastLike`` takes of its second operand only the type."""
+    live: set[Op] = set()
+    for op in graph.ops:
+        operands = list(op.inputs)[: 1 if op.base_name == "CastLike" else None]
+        if op.name == INPUT or any(value.op in live for value in operands):
+            live.add(op)
+    return live
+
+
+def _makers(op: Op, target: Target) -> Iterator[Op]:
+    """The kernels whose results ``op`` reads, through views."""
+    for value in op.inputs:
+        if value.op.name not in (INPUT, CONSTANT) and is_free(value.op, target):
+            yield from _makers(value.op, target)
+        else:
+            yield value.op
+
+
+def _strided(op: Op, graph: Graph) -> bool:
+    """Whether PyTorch makes a view of an operation: of one element of an axis, and of a transpose, unless what is read
+    next are such elements: the three projections of an attention, which are brought into order first."""
+    if op.base_name == "Gather":
+        indices = op.operand(1)
+        return indices is not None and isinstance(indices.type, TensorType) and indices.type.shape == ()
+    if op.base_name != "Transpose":
+        return False
+    return not any(reader.base_name == "Gather" for reader in _readers(op.result, graph))
+
+
+def _readers(value: Value, graph: Graph) -> Iterator[Op]:
+    for user, _ in graph.uses(value):
+        if user.results and kind_of(user) is Kind.VIEW:
+            yield from _readers(user.result, graph)
+        else:
+            yield main_op(user)

@@ -13,14 +13,14 @@ from ... import __version__
 from ...calibration import history
 from ...calibration.errors import CalibrationError
 from ...calibration.measure.samples_file import read_samples
-from ...calibration.profile import Breakdown, Validation, read_profile
+from ...calibration.profile import read_profile
 from ...calibration.sample import Setting
 from ...calibration.store import install, path_of
 from ...calibration.trials import networks, splits, tried
 from ...targets import Target
 from ..units import percent
 from .console import Console, write_file
-from .evidence import fitter, now
+from .evidence import fitter, now, validation_of
 from .figures import Verdict, as_json, text_of, verdict_of
 from .machine import bench, cores_withheld
 from .models import files_of
@@ -171,11 +171,8 @@ def _write_block(verdict: Verdict, console: Console) -> str:
     if path is None:
         console.say("no evidence of yours for this setting: the figures are in no profile")
         return ""
-    profile, models = read_profile(path), verdict.models
-    grades = models.breakdown
-    block = Validation(models.n, 100.0 * models.mape, 100.0 * abs(models.worst),
-                       Breakdown(grades.excellent, grades.good, grades.fair, grades.poor))  # fmt: skip
-    where = install(replace(profile, validation=block))
+    profile = read_profile(path)
+    where = install(replace(profile, validation=validation_of(verdict.models)))
     console.say(f"the figures are in {where}")
     return profile.calibration_date
 
