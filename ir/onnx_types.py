@@ -50,6 +50,9 @@ _NUMBERS = {
 }
 _DTYPES = {number: dtype for dtype, number in _NUMBERS.items()}
 
+_DIGITS = 18
+"""Digits that every extent of so many fits in 64 bits with."""
+
 
 def dtype_of(number: int) -> DType:
     """Return the element type of a ``TensorProto.DataType`` number; unknown if there is none."""
@@ -86,7 +89,10 @@ def _shape_from_proto(shape: onnx.TensorShapeProto) -> Shape:
 def _dim_from_proto(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
-    return Symbol(dim.dim_param or "?")
+    name = dim.dim_param
+    if name.isascii() and name.isdecimal() and name[0] != "0" and len(name) <= _DIGITS:
+        return int(name)  # transformers' exporter names a fixed dimension by its extent
+    return Symbol(name or "?")
 
 
 def type_to_proto(type_: Type) -> onnx.TypeProto | None:

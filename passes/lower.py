@@ -113,7 +113,7 @@ def _work(op: Op) -> Work:
     lowered = lowering(op)
     reads = tuple(lowered.reads.get(i, _bytes(value)) for i, value in enumerate(op.operands))
     writes = tuple(lowered.writes.get(i, _bytes(value)) for i, value in enumerate(op.results))
-    if kind_of(op) is Kind.VIEW:
+    if kind_of(op) is Kind.VIEW or _makes_nothing(op):
         reads, writes = (0,) * len(reads), (0,) * len(writes)
     return Work(lowered.primitives, reads, writes)
 
@@ -170,6 +170,11 @@ def weight_reads(op: Op) -> int:
     """Return the bytes that a lowered operation reads of the weights among its operands."""
     reads = op.facts[Work].reads
     return sum(read for value, read in zip(op.operands, reads, strict=True) if value and is_weight(value, (op,)))
+
+
+def _makes_nothing(op: Op) -> bool:
+    """Whether all results are empty: an expert that no row is routed to reads no weights."""
+    return bool(op.results) and not op.regions and all(value.bytes == 0 for value in op.results)
 
 
 def _bytes(value: Value | None) -> int:

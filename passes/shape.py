@@ -31,6 +31,8 @@ from ..ir import (
 )
 from ..ir.registry import MALFORMED
 from .base import Context, Pass
+from .routing import share_rows
+from .weights import folded_attributes
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -109,7 +111,9 @@ class _Inference:
         for value, result in zip(op.results, results, strict=True):
             dense = Dense.of(_DTYPES[str(result.dtype)], result.shape, result.reshape(-1).tolist())
             wanted = (value.name, dense.type)
-            constants.append(graph.add(CONSTANT, [], [wanted], {"value": dense}, loc=op.loc, before=op).result)
+            known = folded_attributes(op.inputs) if dense.type.dtype.is_float else {}
+            made = graph.add(CONSTANT, [], [wanted], {"value": dense, **known}, loc=op.loc, before=op)
+            constants.append(made.result)
         orphans.extend(value.op for value in op.inputs if value.op.name == CONSTANT)
         names = [value.name for value in op.results]
         graph.replace(op, constants)
@@ -124,6 +128,8 @@ class _Inference:
         """Refine the result types; what a file says of them is checked as well, since it may have been made for other
         extents of the inputs.
         """
+        if experts := share_rows(graph, op):
+            self.context.count("shape: experts whose rows were shared out", experts)
         self._refine(graph, op, infer_types(op))
         known_to_onnx = op.dialect == "onnx" or op.dialect.startswith("ai.onnx")
         if known_to_onnx and not all(_complete(value.type) for value in op.results):

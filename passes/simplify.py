@@ -20,7 +20,7 @@ def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
     for op in graph.body:
         if op.results and not op.regions and op.name not in keep and _foldable(op):
             results = [(value.name, value.type) for value in op.results]
-            known = folded_attributes(op)
+            known = folded_attributes(op.inputs)
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
             graph.replace(op, constants)
             for constant, (name, _) in zip(constants, results, strict=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir import CONSTANT, Dense, DType, Graph, Kind, Op, TensorType, Type, Value, kind_of
+from .weights import folded_attributes
 
 __all__ = ["push_transposes"]
 
@@ -242,4 +243,4 @@ def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> 
     if shape == padded:
         return value
     result = (f"{value.name}.untransposed", TensorType(value.type.dtype, shape))
-    return graph.add(CONSTANT, [], [result], loc=value.op.loc, before=before).result
+    return graph.add(CONSTANT, [], [result], folded_attributes([value]), loc=value.op.loc, before=before).result
