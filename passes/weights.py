@@ -46,7 +46,7 @@ def weight_bytes(graph: Graph) -> int:
 
 
 def _weights(graph: Graph) -> Iterator[tuple[Value, str, int]]:
-    """Each constant that something reads, those that a body captures among them, with each weight that it is made of."""
+    """Each constant that something reads, captured ones among them, with the name and size of each weight in it."""
     for op in graph.ops:
         if op.name in (CONSTANT, INPUT) and graph.nx.succ[op]:
             for value in op.results:

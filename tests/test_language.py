@@ -82,8 +82,6 @@ def config_of(path: Path) -> Config:
 def analysed(path: Path, batch: int, tokens: int, past: int, pipeline: str = "fuse,lower,memory") -> Report:
     context = Context(graphs.load_target("intel-core-i7-12700k"), None, {"batch": batch, "seq": tokens, "past": past})
     graph = graphs.load(path)
-    if any("past + seq" in str(op.result.type) for op in graph.inputs):
-        context.dims["past + seq"] = past + tokens
     PassManager(parse_passes(pipeline)).run(graph, context)
     return build_report(graph, context)
 
