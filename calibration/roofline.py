@@ -189,6 +189,11 @@ class Roofline:
             tuple(unknown),
         )
 
+    def precision_of(self, primitive: Primitive) -> str:
+        """Return the precision that a primitive is computed in here; its own where no unit computes it."""
+        term = self._term(primitive)
+        return primitive.dtype.precision if term is None else term.precision
+
     def _term(self, primitive: Primitive) -> ComputeTerm | None:
         key = (primitive.tag, primitive.work_class, primitive.dtype.precision)
         if key not in self._arithmetic:

@@ -11,6 +11,7 @@ from ..calibration.roofline import Roofline
 from ..ir import Graph, Op
 from ..ir.primitives import Primitive, flops
 from ..targets import Efficiency, Quantity, Target, format_si
+from .arithmetic import arithmetic_precision, why_floats
 from .base import PassError
 from .cost import Cost, Estimate, estimate
 from .fuse import kernel_ops, pattern_of
@@ -73,6 +74,7 @@ def explain(graph: Graph, op: Op, target: Target, evidence: EvidenceSource | Non
     operations = tuple((inner.base_name, inner.label) for inner in kernel_ops(op))
     steps = (
         *_work_steps(op),
+        *_precision_steps(op, graph, target),
         *_compute_steps(made),
         *_memory_steps(made),
         *_efficiency_steps(made, evidence),
@@ -88,6 +90,13 @@ def _work_steps(op: Op) -> Iterator[Step]:
             yield Step("work", f"{inner.base_name}: {_sizes(primitive)}{counted}, {flops(primitive):,} FLOP")
     if "rule" in op.attributes:
         yield Step("fused", f"by the rule for {pattern_of(op)}", source=str(op.attributes["rule"]))
+
+
+def _precision_steps(op: Op, graph: Graph, target: Target) -> Iterator[Step]:
+    """Why a kernel on quantised values does not run on integers."""
+    reason, rule = why_floats(op, graph)
+    if reason:
+        yield Step("arithmetic", f"in {arithmetic_precision(op, Roofline.of(target))}: {reason}", source=rule)
 
 
 def _sizes(primitive: Primitive) -> str:

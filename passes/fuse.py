@@ -36,7 +36,7 @@ from .bodies import Body, bodies_of
 from .lower import KERNEL
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
-from .replacement import parse_replacement, replace_match
+from .replacement import Declined, decline, parse_replacement, replace_match
 from .rewrites import REWRITES, Rewrite, option, read_rewrite
 
 __all__ = ["Fuse", "Layout", "kernel_ops", "main_op", "pattern_of"]
@@ -243,8 +243,12 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
         environment = Environment(state.graph, state.blocked)
         for op in reversed(state.graph.body):
             if op in state.graph and (op.name in roots or (kinds and kind_of(op) in kinds)) and state.free(op):
-                match = _first(state, pattern, op, conditions, environment)
+                match, failed = _first(state, pattern, op, conditions, environment)
                 if match is None or len(match.ops) < least:
+                    continue
+                if failed is not None:
+                    if replacement is not None:
+                        decline(match, replacement, failed, where)
                     continue
                 if replacement is None:
                     state.add(match, name, where, kind)
@@ -255,11 +259,18 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
     return apply
 
 
-def _first(state: _State, pattern: Pattern, op: Op, conditions: list[Condition], env: Environment) -> Match | None:
+def _first(
+    state: _State, pattern: Pattern, op: Op, conditions: list[Condition], env: Environment
+) -> tuple[Match | None, Condition | None]:
+    """The first match whose conditions all hold; else the first of all, and the condition that does not hold there."""
+    first: tuple[Match | None, Condition | None] = (None, None)
     for match in match_at(state.graph, pattern, op, state.free):
-        if all(condition.holds(env, match.values) for condition in conditions):
-            return match
-    return None
+        failed = next((condition for condition in conditions if not condition.holds(env, match.values)), None)
+        if failed is None:
+            return match, None
+        if first[0] is None:
+            first = match, failed
+    return first
 
 
 # -- chain ------------------------------------------------------------------------------------------------------------
@@ -331,6 +342,8 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
             regions=op.regions,
             loc=op.loc,
         )
+        if Declined in op.facts:
+            twin.facts.add(op.facts[Declined])
         image.update(zip(op.results, twin.results, strict=True))
     for value in results:
         region.add(OUTPUT, [image[value]])

@@ -35,8 +35,9 @@ Predicate = Callable[[Environment, Sequence[Value], Sequence[float]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition: a predicate applied to bound names and numbers."""
+    """One condition: a predicate applied to bound names and numbers; ``text`` is how it was written."""
 
+    text: str
     predicate: Predicate
     names: tuple[str, ...]
     numbers: tuple[float, ...]
@@ -65,7 +66,7 @@ def parse_condition(text: str) -> Condition:
     arguments = [argument.strip() for argument in match["arguments"].split(",") if argument.strip()]
     names = tuple(argument for argument in arguments if not _number(argument))
     numbers = tuple(float(argument) for argument in arguments if _number(argument))
-    return Condition(predicate, names, numbers, match["negated"] is not None)
+    return Condition(text.strip(), predicate, names, numbers, match["negated"] is not None)
 
 
 def _number(text: str) -> bool:

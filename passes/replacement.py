@@ -11,10 +11,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir import CONSTANT, INPUT, Graph, Location, Op
+from ..ir import CONSTANT, INPUT, Fact, Graph, Location, Op, TensorType
 from .patterns import Bind, Match, Node, PatternError, parse_pattern
+from .predicates import Condition
 
-__all__ = ["Replacement", "parse_replacement", "replace_match"]
+__all__ = ["Declined", "Replacement", "decline", "parse_replacement", "replace_match"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declined(Fact, key="declined"):
+    """Which operator a rule would have put in this one's place but for a condition, and where the rule stands."""
+
+    operator: str
+    condition: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,16 @@ def replace_match(graph: Graph, match: Match, replacement: Replacement) -> Op:
     for op in match.ops[1:]:
         _erase_unread(graph, op)
     return made
+
+
+def decline(match: Match, replacement: Replacement, condition: Condition, rule: str) -> None:
+    """Note on the operation that a replacement is like that ``condition`` kept it; the first such note stays."""
+    like = match.values[replacement.like].op if replacement.like else match.ops[0]
+    if Declined not in like.facts:
+        types = [(name, match.values[name].type) for name in condition.names if name in match.values]
+        shown = ", ".join(f"{name} is {type_.dtype.mlir}" for name, type_ in types if isinstance(type_, TensorType))
+        operator = replacement.operator.rpartition(".")[2]
+        like.facts.add(Declined(operator, f"{condition.text}; {shown}" if shown else condition.text, rule))
 
 
 def _erase_unread(graph: Graph, op: Op) -> None:

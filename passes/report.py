@@ -63,7 +63,8 @@ class KernelReport:
     target has no energy coefficients. ``unknown`` lists what inside could not be counted. Of ``bytes``,
     ``weight_bytes`` are read of constants, ``kv_cache_bytes`` read of and written to a decoder's caches. ``launches``
     is how often it is launched in one inference; all figures are of all launches. A control operation's are those of
-    its bodies' kernels and its own.
+    its bodies' kernels and its own. ``arithmetic_precision`` is what the kernel computes in on the target, whatever the
+    model's values are.
     """
 
     index: int
@@ -100,6 +101,7 @@ class KernelReport:
     neighbours: int = 0
     kv_cache_bytes: int = 0
     launches: int = 1
+    arithmetic_precision: str = ""
 
     @property
     def evidence(self) -> str:
@@ -149,7 +151,8 @@ class Total:
     ``energy_missing`` names a precision or memory level without a coefficient, ``joules`` is a lower bound.
     ``kv_cache_bytes`` is the size of a decoder's caches after the step; activations are counted without them.
     ``weight_bytes_read`` and ``kv_cache_bytes_moved`` are the parts of ``bytes`` that are weights and caches: of a
-    table the rows in use, of a mixture the experts in use.
+    table the rows in use, of a mixture the experts in use. ``macs_by_precision`` splits ``macs`` by the precision that
+    they run in on the target.
     """
 
     macs: int
@@ -173,6 +176,7 @@ class Total:
     kv_cache_bytes: int = 0
     weight_bytes_read: int = 0
     kv_cache_bytes_moved: int = 0
+    macs_by_precision: dict[str, int] = field(default_factory=dict)
 
     @property
     def exact(self) -> bool:

@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..calibration.roofline import Roofline
 from ..ir import Dim, Graph, Kind, Op, Symbol, TensorType, Value, kind_of
 from ..targets import format_si
+from .arithmetic import arithmetic_precision, macs_by_precision
 from .base import Context
 from .bodies import Bodies, bodies_of
 from .calibrate import Calibration
@@ -46,9 +48,10 @@ def build_report(
     launches = [op for op in graph.body if not (free_views and _is_view(op))]
     seconds = sum(cost.seconds for op in launches if (cost := op.facts.get(Cost)))
     caches = graph.cached(cache_values)
-    kernels = tuple(_kernel(index, op, seconds, caches) for index, op in enumerate(launches))
-    bodies = tuple(_bodies(launches, seconds, free_views))
-    total = _total(graph, context, kernels)
+    roofline = Roofline.of(context.target)
+    kernels = tuple(_kernel(index, op, seconds, caches, roofline) for index, op in enumerate(launches))
+    bodies = tuple(_bodies(launches, seconds, free_views, roofline))
+    total = replace(_total(graph, context, kernels), macs_by_precision=macs_by_precision(launches, roofline))
     precision = context.precision or precision_of(graph)
     return Report(
         model=graph.name,
@@ -70,7 +73,7 @@ def build_report(
     )
 
 
-def _bodies(kernels: Sequence[Op], all_seconds: float, free_views: bool) -> Iterator[BodyReport]:
+def _bodies(kernels: Sequence[Op], all_seconds: float, free_views: bool, roofline: Roofline) -> Iterator[BodyReport]:
     """The bodies of control operations among ``kernels``, and those inside them, outer before inner."""
     pending = deque(_Inside(index, op, 1, True, 1) for index, op in enumerate(kernels) if Bodies in op.facts)
     index = len(kernels)
@@ -83,7 +86,7 @@ def _bodies(kernels: Sequence[Op], all_seconds: float, free_views: bool) -> Iter
             members = [op for op in body.region.body if not (free_views and _is_view(op))]
             inside = []
             for op in members:
-                made = _kernel(index, op, all_seconds if counted else 0.0, frozenset())
+                made = _kernel(index, op, all_seconds if counted else 0.0, frozenset(), roofline)
                 inside.append(_launched(made, times))
                 if Bodies in op.facts:
                     pending.append(_Inside(index, op, times, counted, owner.depth + 1))
@@ -124,7 +127,7 @@ def _is_view(op: Op) -> bool:
     return all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
 
 
-def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) -> KernelReport:
+def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value], roofline: Roofline) -> KernelReport:
     work, cost, main = op.facts.get(Work), op.facts.get(Cost), main_op(op)
     calibration = op.facts.get(Calibration)
     type = op.results[0].type if op.results else None
@@ -164,6 +167,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value]) ->
         entry=calibration.entry if calibration else "",
         neighbours=calibration.neighbours if calibration else 0,
         kv_cache_bytes=_bytes_in(caches, op, work) if work and caches else 0,
+        arithmetic_precision=arithmetic_precision(op, roofline),
     )
 
 

@@ -18,7 +18,7 @@ from .units import duration
 
 __all__ = ["explanation"]
 
-_TOPIC_WIDTH = 10
+_TOPIC_WIDTH = 12
 
 
 def explanation(report: Report, node: str, target: Target, view: View) -> str:

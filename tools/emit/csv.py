@@ -19,7 +19,7 @@ COLUMNS = (
     "output_dtype", "macs", "flops", "bytes", "weight_bytes", "flops_per_byte", "seconds", "seconds_low",
     "seconds_high", "compute_seconds", "memory_seconds", "dispatch_seconds", "share", "bound", "unit", "memory",
     "joules", "confidence", "unknown", "seconds_std", "efficiency", "efficiency_std", "evidence", "entry",
-    "kv_cache_bytes",
+    "kv_cache_bytes", "arithmetic_precision",
 )  # fmt: skip
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -43,7 +43,7 @@ def _cells(report: Report, label: str, kernel: KernelReport) -> tuple[str | int 
         kernel.seconds_high, kernel.compute_seconds, kernel.memory_seconds, kernel.dispatch_seconds, kernel.share,
         kernel.bound, kernel.unit, kernel.memory, kernel.joules, kernel.confidence,
         "; ".join(f"{op.operator}: {op.reason}" for op in kernel.unknown), kernel.seconds_std, kernel.efficiency,
-        kernel.efficiency_std, kernel.evidence, kernel.entry, kernel.kv_cache_bytes,
+        kernel.efficiency_std, kernel.evidence, kernel.entry, kernel.kv_cache_bytes, kernel.arithmetic_precision,
     )  # fmt: skip
 
 

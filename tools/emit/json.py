@@ -73,6 +73,7 @@ def _total(total: Total) -> dict[str, Any]:
     return {
         "exact": total.exact,
         "macs": total.macs,
+        "macs_by_precision": dict(total.macs_by_precision),
         "flops": total.flops,
         "bytes": total.bytes,
         "weight_bytes": total.weight_bytes,
@@ -124,6 +125,7 @@ def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
         "dispatch_seconds": number(kernel.dispatch_seconds),
         "share": number(kernel.share),
         "bound": kernel.bound,
+        "arithmetic_precision": kernel.arithmetic_precision,
         "unit": kernel.unit,
         "memory": kernel.memory,
         "joules": number(kernel.joules),

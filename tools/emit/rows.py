@@ -47,6 +47,7 @@ class Row:
     exact: bool
     unit: str = ""
     memory: str = ""
+    precision: str = ""
     depth: int = 0
     control: int | None = None
     share: float | None = None
@@ -127,7 +128,16 @@ def _likeness(name: str, kernel: KernelReport) -> object:
     """Kernels of one row have this in common: the name but for its numbers, and all that the row shows."""
     template = name_template(name)
     work = (kernel.macs, kernel.flops, kernel.bytes, bool(kernel.unknown))
-    return (template, kernel.pattern, kernel.output, kernel.dtype, work, kernel.bound, kernel.evidence)
+    return (
+        template,
+        kernel.pattern,
+        kernel.output,
+        kernel.dtype,
+        work,
+        kernel.bound,
+        kernel.evidence,
+        kernel.arithmetic_precision,
+    )
 
 
 def name_template(name: str) -> str:
@@ -158,6 +168,7 @@ def row_of(name: str, kernels: Sequence[KernelReport], depth: int = 0) -> Row:
         exact=not any(kernel.unknown for kernel in kernels),
         unit=_prevailing(kernels, lambda kernel: kernel.unit),
         memory=_prevailing(kernels, lambda kernel: kernel.memory),
+        precision=_same(kernel.arithmetic_precision for kernel in kernels),
         depth=depth,
     )
 

@@ -41,7 +41,8 @@ def table(report: Report, view: View) -> str:
         rows = _legible(with_bodies(rows, report, grouped=view.order == "time"), view)
     lines = [headline(report, view), ""]
     if rows or rest:
-        columns = _columns([*rows, *(replace(row, name="") for row in rest)], view)
+        mixed = len(report.total.macs_by_precision) > 1
+        columns = _columns([*rows, *(replace(row, name="") for row in rest)], view, mixed)
         label = rest[0].name if rest else ""
         lines.append(rendered(columns if view.wide else fitted(columns, view.width), view.color, label))
     return "\n".join(lines) + "\n" + totals(report, view) + (_account(report, view) if view.coverage else "")
@@ -115,8 +116,11 @@ def _rest(rows: Sequence[Row], name: str) -> Row:
 # -- which columns ----------------------------------------------------------------------------------------------------
 
 
-def _columns(rows: Sequence[Row], view: View) -> list[Column]:
-    """All columns that say something, with the rank in which they go on narrow terminals."""
+def _columns(rows: Sequence[Row], view: View, mixed: bool) -> list[Column]:
+    """All columns that say something, with the rank in which they go on narrow terminals.
+
+    ``mixed`` says that multiply-accumulates run in several precisions: each row then tells its own.
+    """
 
     def column(title: str, rank: int, cell: Callable[[Row], str], right: bool = True) -> Column:
         return Column(title, tuple(map(cell, rows)), rank, right)
@@ -133,6 +137,7 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
         column("output", 8, lambda row: row.output, right=False),
         column("MACs", 5, lambda row: _bounded(row, count(row.macs))),
         column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
+        column("precision", 5, lambda row: row.precision, right=False),
         column("bytes", 3, lambda row: _bounded(row, si(row.bytes, "B"))),
         column("AI", 10, lambda row: intensity(row.intensity) if row.flops else NOTHING),
         column("time", 0 if timed else 15, lambda row: _bounded(row, duration(row.seconds)) if timed else ""),
@@ -146,6 +151,7 @@ def _columns(rows: Sequence[Row], view: View) -> list[Column]:
                tuple(_evidence_style(row.evidence) for row in rows)),
     ]  # fmt: skip
     hidden = (() if view.wide else ("each", "unit")) + (("Σ",) if view.by == "module" else ())
+    hidden += () if view.wide or mixed else ("precision",)
     return [item for item in columns if item.title not in hidden and _says_something(item)]
 
 

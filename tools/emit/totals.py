@@ -67,7 +67,7 @@ def totals(report: Report, view: View) -> str:
 def _figures(report: Report) -> list[tuple[str, list[str]]]:
     total = report.total
     at_least = "" if total.exact else "≥ "
-    counted = [f"{at_least}{si(total.macs, 'MAC')}", f"{at_least}{si(total.flops, 'FLOP')}"]
+    counted = [f"{at_least}{si(total.macs, 'MAC')}{_by_precision(total)}", f"{at_least}{si(total.flops, 'FLOP')}"]
     moved = [f"{at_least}{si(total.bytes, 'B')} moved{_traffic(total)}"]
     return [
         ("latency", _latency(total, at_least)),
@@ -86,6 +86,14 @@ def _traffic(total: Total) -> str:
     weights, caches = total.weight_bytes_read, total.kv_cache_bytes_moved
     rest = total.bytes - weights - caches
     return f" (weights {si(weights, 'B')}, KV cache {si(caches, 'B')}, activations {si(rest, 'B')})"
+
+
+def _by_precision(total: Total) -> str:
+    """``(int8 98 %, fp32 2 %)`` where multiply-accumulates run in several precisions."""
+    split = sorted(total.macs_by_precision.items(), key=lambda item: -item[1])
+    if len(split) < 2:
+        return ""
+    return f" ({', '.join(f'{name} {rounded(macs / total.macs)}' for name, macs in split)})"
 
 
 def _latency(total: Total, at_least: str) -> list[str]:
