@@ -37,6 +37,14 @@ def _model(
     return Architecture(name, _built(model, config, **options), inputs, bindings, ("transformers",))
 
 
+def _whisper_encoder() -> Any:
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    sizes = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 128}
+    return WhisperEncoder(WhisperConfig(max_source_positions=100, **sizes))
+
+
 LANGUAGE = (
     _model("bert", "BertForSequenceClassification", "BertConfig", MASKED, vocab_size=100, **NARROW),
     _model("roberta", "RobertaModel", "RobertaConfig", MASKED, vocab_size=100, **NARROW),
@@ -75,6 +83,13 @@ LANGUAGE = (
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         **NARROW,
+    ),
+    Architecture(
+        "whisper_encoder",
+        _whisper_encoder,
+        (Input("input_features", ("batch", 80, 200)),),
+        ({"batch": 2}, {"batch": 1}, {"batch": 5}),
+        ("transformers",),
     ),
     _model(
         "clip_vision",
