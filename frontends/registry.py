@@ -28,7 +28,7 @@ class Frontend:
     load: Callable[[Path], Graph]
 
 
-_BUILTIN = ("text", "onnx")
+_BUILTIN = ("text", "tflite", "onnx")
 _FRONTENDS: dict[str, Frontend] = {}
 
 

@@ -49,6 +49,7 @@ _NUMPY_TYPES = {
     DType.F32: "float32",
     DType.F64: "float64",
 }
+_FROM_TYPES = frozenset({"Shape", "Size", "SHAPE"})
 _DTYPES = {name: dtype for dtype, name in _NUMPY_TYPES.items()}
 
 
@@ -163,8 +164,8 @@ class _Inference:
 
 
 def _known_operands(op: Op, entry: OpDef) -> list[ndarray[Any, Any] | None] | None:
-    """The operands' values; ``None`` if one is not known. ``Shape`` and ``Size`` need only the type."""
-    if op.base_name in ("Shape", "Size"):
+    """The operands' values; ``None`` if one is not known. What reads a shape needs only the type."""
+    if op.base_name in _FROM_TYPES:
         operand = op.operand(0)
         known = operand is not None and isinstance(operand.type, TensorType) and operand.type.static
         return [None] if known else None

@@ -72,7 +72,13 @@ def merge_equal(graph: Graph) -> int:
 
 
 def _hashable(attributes: Mapping[str, Attribute]) -> object:
-    return tuple((key, _hashable(v) if isinstance(v, Mapping) else v) for key, v in sorted(attributes.items()))
+    return tuple((key, _hashable_item(value)) for key, value in sorted(attributes.items()))
+
+
+def _hashable_item(value: Attribute) -> object:
+    if isinstance(value, Mapping):
+        return _hashable(value)
+    return tuple(map(_hashable_item, value)) if isinstance(value, tuple) else value
 
 
 def drop_dead(graph: Graph) -> int:

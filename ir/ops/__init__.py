@@ -21,6 +21,7 @@ from . import (
     runtime_elementwise,
     sequence,
     signal,
+    tfl,
     views,
     window,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "runtime_elementwise",
     "sequence",
     "signal",
+    "tfl",
     "views",
     "window",
 ]

@@ -40,6 +40,7 @@ __all__ = [
     "matmul_type",
     "product",
     "requantize",
+    "window_extent",
     "window_output",
     "zero_point_dtype",
 ]
@@ -79,11 +80,11 @@ def window_output(op: Op, extents: Shape, kernel: Shape) -> Shape:
     sizes: list[Dim] = []
     for i, (extent, window, stride, dilation) in enumerate(zip(extents, kernel, strides, dilations, strict=True)):
         padding = pads[i] + pads[i + rank] if auto == "NOTSET" else 0
-        sizes.append(_window_extent(extent, window, stride, dilation, padding, pads[i], auto, rounds_up))
+        sizes.append(window_extent(extent, window, stride, dilation, padding, pads[i], auto, rounds_up))
     return tuple(sizes)
 
 
-def _window_extent(
+def window_extent(
     extent: Dim, window: Dim, stride: int, dilation: int, padding: int, before: int, auto: str, rounds_up: bool
 ) -> Dim:
     if auto.startswith("SAME") and stride == 1:

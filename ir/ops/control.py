@@ -26,7 +26,7 @@ from .reading import (
 )
 from .sequence import common_type, element_type, sequence_length, sequence_of
 
-__all__ = ["BOUND_TRIPS", "trips_symbol"]
+__all__ = ["BOUND_TRIPS", "open_trips", "trips_symbol"]
 
 BOUND_TRIPS = "trips"
 """Attribute of a loop whose trips ``--dim`` gives."""
@@ -44,7 +44,8 @@ def _bound_trips(op: Op) -> int | None:
     return integer(op, BOUND_TRIPS, 0) if BOUND_TRIPS in op.attributes else None
 
 
-def _open_trips(op: Op) -> Runs:
+def open_trips(op: Op) -> Runs:
+    """Trips that only running the model tells, unless ``--dim`` does."""
     bound = _bound_trips(op)
     if bound is not None:
         return Runs(bound, "as bound")
@@ -105,7 +106,7 @@ def _loop_runs(op: Op) -> Sequence[Runs]:
     if most is not None and started and _always_true(op.regions[0].outputs[0].operands[0], op.regions[0]):
         return (Runs(most, "the trip count is a constant" if isinstance(most, int) else f"the trip count is {most}"),)
     if most is None or _bound_trips(op) is not None:
-        return (_open_trips(op),)
+        return (open_trips(op),)
     return (Runs(most, "it stops when its condition is false", at_most=True),)
 
 
@@ -212,7 +213,7 @@ def _scan_runs(op: Op) -> Sequence[Runs]:
     scanned = _Scanned.of(op)
     times = dim_product((*scanned.batch, scanned.length))
     if not isinstance(times, int) and not times.known:
-        return (_open_trips(op),)
+        return (open_trips(op),)
     return (Runs(times, "one for each slice of what it scans"),)
 
 
@@ -275,7 +276,7 @@ def scan(op: Op) -> Lowering:
 
 def _map_runs(op: Op) -> Sequence[Runs]:
     length = sequence_length(op.operand(0))
-    return (_open_trips(op) if length is None else Runs(length, "one for each element of its sequence"),)
+    return (open_trips(op) if length is None else Runs(length, "one for each element of its sequence"),)
 
 
 def _enter_map(op: Op) -> tuple[tuple[Type | None, ...], ...]:

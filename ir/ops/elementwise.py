@@ -32,7 +32,7 @@ from .reading import (
     typed,
 )
 
-__all__ = ["activation_ops", "broadcast_types", "elementwise", "elementwise_lowering"]
+__all__ = ["activation_ops", "broadcast_types", "elementwise", "elementwise_lowering", "evaluator"]
 
 _BOOLEAN = DType.BOOL
 
@@ -127,7 +127,7 @@ def _symbolic_comparison(name: str, a: Any, b: Any) -> Any:
     raise ValueError("symbols may or may not be equal")
 
 
-def _evaluator(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def evaluator(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(op: Op, *arrays: Array | None) -> Array | None:
         present = [array for array in arrays if array is not None]
         if len(present) != len(arrays) or not present:
@@ -220,7 +220,7 @@ _MANY_OPERANDS = (
 def _register(row: Row) -> None:
     lower = elementwise_lowering(row.name.lower(), row.per_element)
     infer = _boolean_types if row.result is _BOOLEAN else broadcast_types
-    evaluate = _evaluator(row.name, row.numpy) if row.numpy else None
+    evaluate = evaluator(row.name, row.numpy) if row.numpy else None
     doc = f"{row.per_element} operation{'s' * (row.per_element > 1)} per element."
     add(OpDef(f"onnx.{row.name}", Kind.ELEMENTWISE, lower, infer, evaluate, doc))
 
@@ -263,7 +263,7 @@ def _variadic(name: str, function: Callable[..., Any], extra: int = 0) -> None:
         return total
 
     doc = "One operation per element for each operand after the first."
-    add(OpDef(f"onnx.{name}", Kind.ELEMENTWISE, lower, broadcast_types, _evaluator(name, fold), doc))
+    add(OpDef(f"onnx.{name}", Kind.ELEMENTWISE, lower, broadcast_types, evaluator(name, fold), doc))
 
 
 _variadic("Sum", np.add)

@@ -29,14 +29,15 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["fetched_rows", "put_rows"]
 
 
 def _bytes(count: int, dtype: DType) -> int:
     return (count * dtype.bits + 7) // 8
 
 
-def _fetch(op: Op, rows: int, row_elements: int) -> Lowering:
+def fetched_rows(op: Op, rows: int, row_elements: int) -> Lowering:
+    """Pieces of operand 0 fetched by index: no others are read."""
     dtype = tensor(op, 0).dtype
     return Lowering((Gather(rows, row_elements, dtype),), {0: _bytes(rows * row_elements, dtype)})
 
@@ -64,7 +65,7 @@ def gather(op: Op) -> Lowering:
     """One piece for each index and position before ``axis``."""
     shape = dims(op, 0)
     axis = normal_axis(integer(op, "axis", 0), len(shape))
-    return _fetch(op, prod(shape[:axis]) * size(op, 1), prod(shape[axis + 1 :]))
+    return fetched_rows(op, prod(shape[:axis]) * size(op, 1), prod(shape[axis + 1 :]))
 
 
 @define("com.microsoft.TorchEmbedding", kind=Kind.GATHER, infer=_gather_types)
@@ -86,7 +87,7 @@ def _indices_types(op: Op) -> tuple[Type, ...] | None:
 )
 def gather_elements(op: Op) -> Lowering:
     """One element for each index."""
-    return _fetch(op, elements(op), 1)
+    return fetched_rows(op, elements(op), 1)
 
 
 def _gather_nd_types(op: Op) -> tuple[Type, ...] | None:
@@ -108,7 +109,7 @@ def _evaluate_gather_nd(op: Op, x: Array, indices: Array) -> Array | None:
 def gather_nd(op: Op) -> Lowering:
     """One piece for each index tuple."""
     rows = prod(dims(op, 1)[:-1])
-    return _fetch(op, rows, elements(op) // max(1, rows))
+    return fetched_rows(op, rows, elements(op) // max(1, rows))
 
 
 def _compress_types(op: Op) -> tuple[Type, ...] | None:
@@ -123,7 +124,7 @@ def _compress_types(op: Op) -> tuple[Type, ...] | None:
 
 def _kept(op: Op, rows: int, row_elements: int) -> Lowering:
     """As fetched, with as much written."""
-    fetched = _fetch(op, rows, row_elements)
+    fetched = fetched_rows(op, rows, row_elements)
     return Lowering(fetched.primitives, fetched.reads, fetched.reads)
 
 
@@ -167,7 +168,7 @@ def gather_block_quantized(op: Op) -> Lowering:
 # -- putting ----------------------------------------------------------------------------------------------------------
 
 
-def _put(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
+def put_rows(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
     """The operand copied, then each update put in its place, or combined with what is there."""
     dtype, count = tensor(op, 0).dtype, size(op, updates)
     combined = text(op, "reduction", "none") != "none"
@@ -178,7 +179,7 @@ def _put(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
 @define("onnx.ScatterElements", "onnx.Scatter", kind=Kind.GATHER, infer=same_type, caches=((0, 0),))
 def scatter_elements(op: Op) -> Iterable[Primitive]:
     """A copy, and one element put for each index."""
-    return _put(op, 2, size(op, 2))
+    return put_rows(op, 2, size(op, 2))
 
 
 def _evaluate_scatter_nd(op: Op, x: Array, indices: Array, updates: Array) -> Array | None:
@@ -192,7 +193,7 @@ def _evaluate_scatter_nd(op: Op, x: Array, indices: Array, updates: Array) -> Ar
 @define("onnx.ScatterND", kind=Kind.GATHER, infer=same_type, evaluate=_evaluate_scatter_nd, caches=((0, 0),))
 def scatter_nd(op: Op) -> Iterable[Primitive]:
     """A copy, and one piece put for each index tuple."""
-    return _put(op, 2, prod(dims(op, 1)[:-1]))
+    return put_rows(op, 2, prod(dims(op, 1)[:-1]))
 
 
 @define("onnx.TensorScatter", kind=Kind.GATHER, infer=same_type, caches=((0, 0),))

@@ -27,7 +27,7 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["NORMAL_OPS", "UNIFORM_OPS"]
 
 _HIGHEST_RANK = 64
 
@@ -100,8 +100,8 @@ def eye_like(op: Op) -> Lowering:
 
 # A counter-based generator (Philox) takes about ten integer operations for each number; a normal one adds a logarithm,
 # a root, a cosine and two products (Box-Muller).
-_UNIFORM_OPS = 10
-_NORMAL_OPS = 15
+UNIFORM_OPS = 10
+NORMAL_OPS = 15
 
 
 def _dtype(op: Op) -> DType:
@@ -122,7 +122,7 @@ def _random_types(op: Op) -> tuple[Type, ...] | None:
 def uniform(op: Op) -> Lowering:
     """A random number for each element; an operand gives only its shape."""
     return Lowering(
-        (Elementwise("random_uniform", elements(op), _dtype(op), _UNIFORM_OPS),), {0: 0} if op.operands else {}
+        (Elementwise("random_uniform", elements(op), _dtype(op), UNIFORM_OPS),), {0: 0} if op.operands else {}
     )
 
 
@@ -130,11 +130,11 @@ def uniform(op: Op) -> Lowering:
 def normal(op: Op) -> Lowering:
     """A normal random number for each element; an operand gives only its shape."""
     return Lowering(
-        (Elementwise("random_normal", elements(op), _dtype(op), _NORMAL_OPS),), {0: 0} if op.operands else {}
+        (Elementwise("random_normal", elements(op), _dtype(op), NORMAL_OPS),), {0: 0} if op.operands else {}
     )
 
 
 @define("onnx.Bernoulli", kind=Kind.ELEMENTWISE, infer=_random_types)
 def bernoulli(op: Op) -> Iterable[Primitive]:
     """A random number and a comparison for each element."""
-    return (Elementwise("bernoulli", elements(op), _dtype(op), _UNIFORM_OPS + 1),)
+    return (Elementwise("bernoulli", elements(op), _dtype(op), UNIFORM_OPS + 1),)

@@ -31,17 +31,18 @@ from .reading import (
     with_shape,
 )
 
-__all__ = ["concatenated"]
+__all__ = ["concatenated", "copied", "copied_part", "kept_indices", "permuted"]
 
 
-def _copy(op: Op, run: int | None = None) -> tuple[Primitive, ...]:
+def copied(op: Op, run: int | None = None) -> tuple[Primitive, ...]:
+    """Every element of the result moved; ``run`` of them lie side by side."""
     return (Copy(elements(op), tensor(op, 0).dtype, run),)
 
 
-def _copy_part(op: Op, run: int | None = None) -> Lowering:
+def copied_part(op: Op, run: int | None = None) -> Lowering:
     """Only what is copied is read."""
     written = op.results[0].bytes
-    return Lowering(_copy(op, run), {} if written is None else {0: written})
+    return Lowering(copied(op, run), {} if written is None else {0: written})
 
 
 # -- permutations -----------------------------------------------------------------------------------------------------
@@ -67,8 +68,13 @@ def _transpose_types(op: Op) -> tuple[Type, ...] | None:
 )
 def transpose(op: Op) -> Lowering | Iterable[Primitive]:
     """A copy; a view where only axes of one element change place."""
+    return permuted(op, _permutation(op, len(tensor(op, 0).dims)))
+
+
+def permuted(op: Op, order: Sequence[int]) -> Lowering | Iterable[Primitive]:
+    """Operand 0 with its axes in another order."""
     shape = tensor(op, 0).dims
-    moved = [axis for axis in _permutation(op, len(shape)) if shape[axis] != 1]
+    moved = [axis for axis in order if shape[axis] != 1]
     in_place = sorted(moved)
     if moved == in_place:
         return view(op)
@@ -106,13 +112,13 @@ def _scaled(dim: Dim, above: int, below: int) -> Dim:
 @define("onnx.DepthToSpace", "onnx.SpaceToDepth", kind=Kind.LAYOUT, infer=_block_types)
 def depth_space(op: Op) -> Iterable[Primitive]:
     """A copy."""
-    return _copy(op)
+    return copied(op)
 
 
 @define("onnx.ReverseSequence", kind=Kind.LAYOUT, infer=same_type)
 def reverse_sequence(op: Op) -> Iterable[Primitive]:
     """A copy."""
-    return _copy(op)
+    return copied(op)
 
 
 # -- joining and cutting ----------------------------------------------------------------------------------------------
@@ -152,7 +158,7 @@ def concat(op: Op) -> Iterable[Primitive]:
     """A copy of every operand."""
     shape = result_dims(op)
     rows = prod(shape[: normal_axis(integer(op, "axis", 1), len(shape))])
-    return _copy(op, elements(op) // max(1, rows * len(op.operands)))
+    return copied(op, elements(op) // max(1, rows * len(op.operands)))
 
 
 def _split_sizes(op: Op, extent: Dim, sizes: Sequence[int] | None) -> tuple[Dim, ...] | None:
@@ -189,9 +195,9 @@ def _evaluate_split(op: Op, x: Array, sizes: Array | None = None) -> tuple[Array
 @define("onnx.Split", kind=Kind.LAYOUT, infer=_split_types, evaluate=_evaluate_split)
 def split(op: Op) -> Iterable[Primitive]:
     """A copy of every part."""
-    shape, copied = result_dims(op), sum(elements(op, index) for index in range(len(op.results)))
+    shape, moved = result_dims(op), sum(elements(op, index) for index in range(len(op.results)))
     rows = prod(shape[: normal_axis(integer(op, "axis", 0), len(shape))])
-    return (Copy(copied, tensor(op, 0).dtype, copied // max(1, rows * len(op.results))),)
+    return (Copy(moved, tensor(op, 0).dtype, moved // max(1, rows * len(op.results))),)
 
 
 Bounds = tuple[tuple[Dim, ...] | None, tuple[Dim, ...] | None, tuple[int, ...] | None, tuple[int, ...] | None]
@@ -232,10 +238,10 @@ def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
         return extent if whole else UNKNOWN_DIM
     if not isinstance(start, int) or not isinstance(end, int):
         return UNKNOWN_DIM
-    return len(_kept_indices(extent, start, end, step))
+    return len(kept_indices(extent, start, end, step))
 
 
-def _kept_indices(extent: int, start: int, end: int, step: int) -> range:
+def kept_indices(extent: int, start: int, end: int, step: int) -> range:
     """ONNX Slice-13. Unlike Python it clamps a start below 0 to the first element when counting down."""
     if step == 0:
         raise ValueError("a slice has no step of 0")
@@ -255,7 +261,7 @@ def _evaluate_slice(op: Op, x: Array, *bounds: Array | None) -> Array | None:
         return None
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis, step = normal_axis(axes[i] if axes else i, x.ndim), steps[i] if steps else 1
-        x = np.take(x, _kept_indices(x.shape[axis], start, end, step), axis=axis)
+        x = np.take(x, kept_indices(x.shape[axis], start, end, step), axis=axis)
     return x
 
 
@@ -265,16 +271,16 @@ def slice_(op: Op) -> Lowering:
     shape, kept = tensor(op, 0).shape or (), result_dims(op)
     _, _, axes, steps = _slice_bounds(op, len(kept))
     if len(shape) != len(kept) or axes is None or steps is None:
-        return _copy_part(op)
+        return copied_part(op)
     apart = {normal_axis(axis, len(kept)) for axis, step in zip(axes, steps, strict=True) if step != 1}
     cut = next((axis for axis in reversed(range(len(kept))) if axis in apart or shape[axis] != kept[axis]), 0)
-    return _copy_part(op, prod(kept[cut + 1 if cut in apart else cut :]))
+    return copied_part(op, prod(kept[cut + 1 if cut in apart else cut :]))
 
 
 @define("com.microsoft.nchwc.ReorderInput", "com.microsoft.nchwc.ReorderOutput", kind=Kind.LAYOUT)
 def reorder(op: Op) -> Iterable[Primitive]:
     """A copy between the plain and the blocked layout."""
-    return _copy(op)
+    return copied(op)
 
 
 # -- repeating and padding --------------------------------------------------------------------------------------------
@@ -293,7 +299,7 @@ def _evaluate_expand(op: Op, x: Array, shape: Array) -> Array | None:
 @define("onnx.Expand", kind=Kind.LAYOUT, infer=_expand_types, evaluate=_evaluate_expand)
 def expand(op: Op) -> Lowering | Iterable[Primitive]:
     """A copy to every place; a view where nothing is repeated."""
-    return view(op) if elements(op) == tensor(op, 0).elements else _copy(op)
+    return view(op) if elements(op) == tensor(op, 0).elements else copied(op)
 
 
 def _tile_types(op: Op) -> tuple[Type, ...] | None:
@@ -311,7 +317,7 @@ def _evaluate_tile(op: Op, x: Array, repeats: Array) -> Array | None:
 @define("onnx.Tile", kind=Kind.LAYOUT, infer=_tile_types, evaluate=_evaluate_tile)
 def tile(op: Op) -> Iterable[Primitive]:
     """A copy to every place."""
-    return _copy(op)
+    return copied(op)
 
 
 def _pad_amounts(op: Op, rank: int) -> list[tuple[int, int]] | None:
@@ -354,7 +360,7 @@ def _evaluate_pad(
 @define("onnx.Pad", "com.microsoft.Pad", kind=Kind.LAYOUT, infer=_pad_types, evaluate=_evaluate_pad)
 def pad(op: Op) -> Lowering | Iterable[Primitive]:
     """A copy and a fill."""
-    return _copy(op)
+    return copied(op)
 
 
 def _evaluate_trilu(op: Op, x: Array, k: Array | None = None) -> Array | None:
@@ -365,4 +371,4 @@ def _evaluate_trilu(op: Op, x: Array, k: Array | None = None) -> Array | None:
 @define("onnx.Trilu", "com.microsoft.Trilu", kind=Kind.LAYOUT, infer=same_type, evaluate=_evaluate_trilu)
 def trilu(op: Op) -> Iterable[Primitive]:
     """A copy of one triangle, zeros in the other."""
-    return _copy(op)
+    return copied(op)

@@ -24,10 +24,10 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["transform_ops"]
 
 
-def _transform_ops(length: int) -> int:
+def transform_ops(length: int) -> int:
     """Operations per point of a fast Fourier transform of complex numbers: 5·log2(n) (Cooley and Tukey)."""
     return 5 * max(1, (length - 1).bit_length())
 
@@ -41,7 +41,7 @@ def dft(op: Op) -> Iterable[Primitive]:
     axis = normal_axis(given[0] if given else integer(op, "axis", -2), len(x))
     length = max(x[axis], y[axis])
     points = prod(dim for i, dim in enumerate(x[:-1]) if i != axis) * length
-    return (Elementwise("fft", points, tensor(op, 0).dtype, _transform_ops(length)),)
+    return (Elementwise("fft", points, tensor(op, 0).dtype, transform_ops(length)),)
 
 
 @define("com.microsoft.Rfft", "com.microsoft.Irfft", kind=Kind.SCAN)
@@ -50,7 +50,7 @@ def real_dft(op: Op) -> Iterable[Primitive]:
     forward = op.base_name == "Rfft"
     real = dims(op, 0) if forward else result_dims(op)
     length = prod(real[len(real) - integer(op, "signal_ndim", 1) :])
-    return (Elementwise("fft", prod(real), tensor(op, 0).dtype, max(1, _transform_ops(length) // 2)),)
+    return (Elementwise("fft", prod(real), tensor(op, 0).dtype, max(1, transform_ops(length) // 2)),)
 
 
 def _stft_length(op: Op) -> int | None:
@@ -78,7 +78,7 @@ def stft(op: Op) -> Iterable[Primitive]:
     dtype = tensor(op, 0).dtype
     points = batch * frames * length
     windowed = (Elementwise("mul", points, dtype),) if op.operand(2) is not None else ()
-    return (*windowed, Elementwise("fft", points, dtype, _transform_ops(length)))
+    return (*windowed, Elementwise("fft", points, dtype, transform_ops(length)))
 
 
 def _window_types(op: Op) -> tuple[Type, ...] | None:

@@ -29,7 +29,7 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["reshaped"]
 
 
 # -- Reshape and its kin -----------------------------------------------------------------------------------------------
@@ -47,10 +47,10 @@ def _reshape_types(op: Op) -> tuple[Type, ...] | None:
         return None
     if x is None:
         return with_shape(op, tuple(Symbol("?") if dim in (0, -1) else dim for dim in wanted))
-    return with_shape(op, _reshaped(x[1], wanted, keeps_zero=not integer(op, "allowzero", 0)))
+    return with_shape(op, reshaped(x[1], wanted, keeps_zero=not integer(op, "allowzero", 0)))
 
 
-def _reshaped(shape: Sequence[Dim], wanted: Sequence[Dim], keeps_zero: bool) -> tuple[Dim, ...]:
+def reshaped(shape: Sequence[Dim], wanted: Sequence[Dim], keeps_zero: bool) -> tuple[Dim, ...]:
     """ONNX Reshape-25: 0 copies the operand's extent, -1 takes what is left."""
     if keeps_zero and any(dim == 0 and i >= len(shape) for i, dim in enumerate(wanted)):
         raise ValueError("0 beyond the operand's rank")
@@ -69,7 +69,7 @@ def _evaluate_reshape(op: Op, x: Array, shape: Array | None = None) -> Array | N
     wanted = axes_operand(op, "shape", 1, None) if shape is None else tuple(int(dim) for dim in shape)
     if wanted is None:
         return None
-    extents = _reshaped(x.shape, wanted, keeps_zero=not integer(op, "allowzero", 0))
+    extents = reshaped(x.shape, wanted, keeps_zero=not integer(op, "allowzero", 0))
     return x.reshape([dim if isinstance(dim, int) else -1 for dim in extents])
 
 

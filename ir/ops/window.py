@@ -28,7 +28,7 @@ from .reading import (
     with_shape,
 )
 
-__all__: list[str] = []
+__all__ = ["interpolated"]
 
 # -- pools ------------------------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ def _resize_types(op: Op) -> tuple[Type, ...] | None:
     return with_shape(op, tuple(shape))
 
 
-def _interpolate(op: Op, mode: str) -> Iterable[Primitive]:
+def interpolated(op: Op, mode: str) -> Iterable[Primitive]:
     """One result from 1, 2 or 4 neighbours along each resized axis; a multiplication and an addition for each."""
     x, y, dtype = dims(op, 0), result_dims(op), tensor(op, 0).dtype
     if mode == "nearest":
@@ -213,7 +213,7 @@ def _interpolate(op: Op, mode: str) -> Iterable[Primitive]:
 @define("onnx.Resize", kind=Kind.WINDOW, infer=_resize_types)
 def resize(op: Op) -> Iterable[Primitive]:
     """Interpolation; the nearest neighbour is a copy."""
-    return _interpolate(op, text(op, "mode", "nearest"))
+    return interpolated(op, text(op, "mode", "nearest"))
 
 
 def _upsample_types(op: Op) -> tuple[Type, ...] | None:
@@ -231,13 +231,13 @@ def _upsample_types(op: Op) -> tuple[Type, ...] | None:
 @define("com.microsoft.nchwc.Upsample", kind=Kind.WINDOW)
 def blocked_upsample(op: Op) -> Iterable[Primitive]:
     """Interpolation in the blocked layout."""
-    return _interpolate(op, text(op, "mode", "nearest"))
+    return interpolated(op, text(op, "mode", "nearest"))
 
 
 @define("onnx.Upsample", kind=Kind.WINDOW, infer=_upsample_types)
 def upsample(op: Op) -> Iterable[Primitive]:
     """Interpolation; the nearest neighbour is a copy."""
-    return _interpolate(op, text(op, "mode", "nearest"))
+    return interpolated(op, text(op, "mode", "nearest"))
 
 
 _GRID_NEIGHBOURS = {"nearest": 1, "bilinear": 2, "linear": 2, "bicubic": 4, "cubic": 4}
