@@ -114,7 +114,7 @@ class _File:
         return self.model.Subgraphs(index)
 
     def operator_name(self, operator: Operator, where: str) -> str:
-        index = operator.OpcodeIndex()
+        index: int = operator.OpcodeIndex()
         if index >= len(self.operators):
             raise FrontendError(f"{where} has operator code {index}, of which there are {len(self.operators)}")
         return self.operators[index]

@@ -127,7 +127,7 @@ def _scalar(value: Any, names: Mapping[int, str]) -> Attribute:
         return value.decode("utf-8", "replace")
     if value is None:
         return ""
-    plain: Attribute = names.get(value, value) if names else value
+    plain: Attribute = names.get(value, value)
     return plain
 
 

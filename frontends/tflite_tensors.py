@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense, DType, Shape, Symbol, TensorType
+from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, UNKNOWN_DIM, Attribute, Dense, DType, Shape, Symbol, TensorType
 from .registry import FrontendError
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from tflite.Tensor import Tensor
 
 __all__ = ["Buffers", "dtype_of", "name_of", "quantization_of", "sparsity_of", "type_of"]
-
-UNNAMED = Symbol("?")
 
 # TensorType of the schema, in its order; resources and variants are handles.
 _DTYPES = (
@@ -71,7 +68,7 @@ def type_of(tensor: Tensor, where: str) -> TensorType:
     if len(signature) != len(shape):
         return TensorType(dtype, shape)
     pairs = zip(signature, shape, strict=True)
-    return TensorType(dtype, tuple(UNNAMED if signed < 0 else known for signed, known in pairs))
+    return TensorType(dtype, tuple(UNKNOWN_DIM if signed < 0 else known for signed, known in pairs))
 
 
 def _integers(vector: Any) -> tuple[int, ...]:
@@ -183,6 +180,6 @@ def sparsity_of(tensor: Tensor) -> dict[str, Attribute] | None:
     }
 
 
-def named(shape: Shape, name: str) -> Sequence[int | Symbol]:
+def named(shape: Shape, name: str) -> Shape:
     """Call an input's open dimensions ``name.axis``, so that ``--dim`` can bind them."""
-    return tuple(Symbol(f"{name}.{i}") if dim == UNNAMED else dim for i, dim in enumerate(shape))
+    return tuple(Symbol(f"{name}.{i}") if dim == UNKNOWN_DIM else dim for i, dim in enumerate(shape))

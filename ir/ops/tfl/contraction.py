@@ -117,8 +117,8 @@ def _fully_connected_types(op: Op) -> tuple[Type, ...] | None:
 def fully_connected(op: Op) -> Iterable[Primitive]:
     """One matrix product; weights are (units, inputs), all axes of the operand before the inputs are rows."""
     x, (units, inputs) = dims(op, 0), dims(op, 1)
-    rows, rest = divmod(prod(x), max(1, inputs))
-    if rest:
+    rows = prod(x) // inputs
+    if rows * inputs != prod(x):
         raise ValueError(f"{prod(x)} elements do not divide into rows of {inputs}")
     product = Gemm(rows, units, inputs, arithmetic_dtype(op), weight=is_constant(op, 1))
     return (*quantized_input(op), product, *activated(op))

@@ -21,6 +21,7 @@ from ..reading import (
     dims,
     elements,
     integer,
+    largest,
     normal_axis,
     ranked,
     same_type,
@@ -76,7 +77,7 @@ def _gather_nd_types(op: Op) -> tuple[Type, ...] | None:
 def gather_nd(op: Op) -> Lowering:
     """One piece for each index tuple."""
     rows = prod(dims(op, 1)[:-1])
-    return fetched_rows(op, rows, elements(op) // max(1, rows))
+    return fetched_rows(op, rows, elements(op) // largest(1, rows))
 
 
 def _lookup_types(op: Op) -> tuple[Type, ...] | None:
@@ -92,7 +93,7 @@ def embedding_lookup(op: Op) -> Lowering:
     rows, results, table = size(op, 0), elements(op), tensor(op, 1)
     scaled = is_quantized(table.dtype) and result_type(op).dtype.is_float
     work = (Elementwise("dequantize", results, result_type(op).dtype, SCALE_OPS),) if scaled else ()
-    fetched = Gather(rows, results // max(1, rows), table.dtype)
+    fetched = Gather(rows, results // largest(1, rows), table.dtype)
     return Lowering((fetched, *work), {1: (results * table.dtype.bits + 7) // 8})
 
 
@@ -109,7 +110,7 @@ def embedding_lookup_sparse(op: Op) -> Lowering:
 def concat_embeddings(op: Op) -> Iterable[Primitive]:
     """Rows of several tables side by side."""
     rows = size(op, 0) if op.operands else 0
-    return (Gather(rows, elements(op) // max(1, rows), result_type(op).dtype),)
+    return (Gather(rows, elements(op) // largest(1, rows), result_type(op).dtype),)
 
 
 @define("tfl.HASHTABLE_LOOKUP", kind=Kind.GATHER, any_type=True)
@@ -117,7 +118,7 @@ def hashtable_lookup(op: Op) -> Lowering:
     """A binary search among the keys for each number, and the row found."""
     keys, rows, values = size(op, 1), size(op, 0), tensor(op, 2)
     row = prod(values.dims[1:])
-    search = Scan("search", rows, tensor(op, 1).dtype, max(1, keys.bit_length()))
+    search = Scan("search", rows, tensor(op, 1).dtype, largest(1, keys.bit_length()))
     bound = (rows * row * values.dtype.bits + 7) // 8
     return Lowering((search, Gather(rows, row, values.dtype)), {2: bound})
 
@@ -136,7 +137,7 @@ def _shaped_types(op: Op) -> tuple[Type, ...] | None:
 def scatter_nd(op: Op) -> Iterable[Primitive]:
     """Zeros, and each update added where its index tuple says."""
     rows, count, dtype = prod(dims(op, 0)[:-1]), size(op, 1), tensor(op, 1).dtype
-    return (Copy(elements(op), dtype), Gather(rows, count // max(1, rows), dtype), Elementwise("add", count, dtype))
+    return (Copy(elements(op), dtype), Gather(rows, count // largest(1, rows), dtype), Elementwise("add", count, dtype))
 
 
 @define("tfl.SPARSE_TO_DENSE", kind=Kind.GATHER, infer=_shaped_types)
@@ -200,7 +201,7 @@ def unique(op: Op) -> Lowering:
     count, type_ = size(op, 0), tensor(op, 0)
     known = op.results[0].bytes
     written = {0: (type_.bytes or 0) if known is None else known}
-    return Lowering((Scan("unique", count, type_.dtype, max(1, (count - 1).bit_length())),), writes=written)
+    return Lowering((Scan("unique", count, type_.dtype, largest(1, (count - 1).bit_length())),), writes=written)
 
 
 @define("tfl.LSH_PROJECTION", kind=Kind.GATHER)

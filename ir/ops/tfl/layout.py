@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from ...expression import sum_of
 from ...graph import Op
 from ...primitives import Copy, Elementwise, Primitive
 from ...registry import Kind, Lowering, define
@@ -24,6 +25,7 @@ from ..reading import (
     dims,
     elements,
     integer,
+    largest,
     normal_axis,
     ranked,
     ratio,
@@ -94,10 +96,7 @@ def _batch_types(op: Op) -> tuple[Type, ...] | None:
     spatial = x[1][1 : 1 + len(block)]
     sizes: list[Dim] = []
     for dim, size, before, after in zip(spatial, block, around[::2], around[1::2], strict=True):
-        if not isinstance(dim, int):
-            sizes.append(dim if size == 1 and not before and not after else UNKNOWN_DIM)
-        else:
-            sizes.append((dim + before + after) // size if into else dim * size - before - after)
+        sizes.append((dim + before + after) // size if into else dim * size - before - after)
     batch = dim_product((x[1][0], prod(block))) if into else ratio(x[1][:1], block)
     return with_shape(op, (batch, *sizes, *x[1][1 + len(block) :]))
 
@@ -129,7 +128,7 @@ def concatenation(op: Op) -> Iterable[Primitive]:
     """A copy of every operand; quantised ones have the result's scale, or the converter rescaled them."""
     shape = result_dims(op)
     rows = prod(shape[: normal_axis(integer(op, "axis", 0), len(shape))])
-    return (*copied(op, elements(op) // max(1, rows * len(op.operands))), *activation(op))
+    return (*copied(op, elements(op) // largest(1, rows * len(op.operands))), *activation(op))
 
 
 def _pack_types(op: Op) -> tuple[Type, ...] | None:
@@ -177,9 +176,8 @@ def _split(op: Op, data: int, axis_at: int, sizes: Sequence[Dim] | None) -> tupl
     axis, count = normal_axis(int(given), len(x[1])), len(op.results)
     extents = list(sizes) if sizes is not None else [ratio((x[1][axis],), (count,))] * count
     if -1 in extents:
-        rest = sum(dim for dim in extents if isinstance(dim, int) and dim >= 0)
-        whole = x[1][axis]
-        extents[extents.index(-1)] = whole - rest if isinstance(whole, int) else UNKNOWN_DIM
+        rest = sum_of(dim for dim in extents if dim != -1)
+        extents[extents.index(-1)] = x[1][axis] - rest
     return tuple(TensorType(x[0], (*x[1][:axis], extent, *x[1][axis + 1 :])) for extent in extents)
 
 
@@ -214,7 +212,7 @@ def _slice_extent(extent: Dim, begin: Dim, wanted: Dim) -> Dim:
         return wanted
     if begin == 0:
         return extent
-    return extent - begin if isinstance(extent, int) and isinstance(begin, int) else UNKNOWN_DIM
+    return extent - begin
 
 
 def _evaluate_slice(op: Op, x: Array, begin: Array, wanted: Array) -> Array | None:
@@ -248,11 +246,7 @@ def _pad_types(op: Op) -> tuple[Type, ...] | None:
     if x is None or around is None or len(around) != 2 * len(x[1]):
         return None
     pairs = zip(x[1], around[::2], around[1::2], strict=True)
-    return with_shape(op, tuple(_padded(dim, before + after) for dim, before, after in pairs))
-
-
-def _padded(dim: Dim, more: int) -> Dim:
-    return dim + more if isinstance(dim, int) else dim if not more else UNKNOWN_DIM
+    return with_shape(op, tuple(dim + before + after for dim, before, after in pairs))
 
 
 @define("tfl.PAD", "tfl.PADV2", "tfl.MIRROR_PAD", kind=Kind.LAYOUT, infer=_pad_types)
@@ -266,9 +260,7 @@ def _dilate_types(op: Op) -> tuple[Type, ...] | None:
     if x is None or factors is None:
         return None
     pairs = zip(x[1], factors, strict=True)
-    return with_shape(
-        op, tuple((d - 1) * f + 1 if isinstance(d, int) else d if f == 1 else UNKNOWN_DIM for d, f in pairs)
-    )
+    return with_shape(op, tuple((dim - 1) * factor + 1 for dim, factor in pairs))
 
 
 @define("tfl.DILATE", kind=Kind.LAYOUT, infer=_dilate_types)

@@ -10,7 +10,7 @@ from ...primitives import Copy, Elementwise, Primitive, Reduction
 from ...registry import Kind, Lowering, define
 from ...types import DType, TensorType, Type
 from ..generator import NORMAL_OPS, UNIFORM_OPS
-from ..reading import constant_dims, constant_integers, dims, elements, ranked, same_type, tensor, with_shape
+from ..reading import constant_dims, constant_integers, dims, elements, largest, ranked, same_type, tensor, with_shape
 from ..signal import transform_ops
 from .stages import result_type
 
@@ -47,7 +47,7 @@ def multinomial(op: Op) -> Iterable[Primitive]:
     """Exponentiate and sum the scores of each row, then search the running sum once for each sample."""
     rows, classes = dims(op, 0)
     dtype = tensor(op, 0).dtype
-    samples = Elementwise("search", elements(op), dtype, max(1, classes.bit_length()))
+    samples = Elementwise("search", elements(op), dtype, largest(1, classes.bit_length()))
     return (Reduction("sum", rows * classes, rows, dtype, 2), samples)
 
 
@@ -63,7 +63,7 @@ def rfft2d(op: Op) -> Iterable[Primitive]:
     """Transforms of real numbers along the last two axes: half the work of complex ones."""
     rows, columns = constant_integers(op.operand(1)) or dims(op, 0)[-2:]
     points = prod(dims(op, 0)[:-2]) * rows * columns
-    per_point = max(1, (transform_ops(rows) + transform_ops(columns)) // 2)
+    per_point = largest(1, (transform_ops(rows) + transform_ops(columns)) // 2)
     return (Elementwise("fft", points, tensor(op, 0).dtype, per_point),)
 
 

@@ -101,8 +101,7 @@ def _both_types(op: Op, recurrent: int, backward: int) -> tuple[Type, ...] | Non
     sizes: tuple[Dim, Dim] = (forth[1][-1], back[1][-1])
     if len(op.results) == 2:
         return tuple(TensorType(x[0], (*x[1][:-1], extent)) for extent in sizes)
-    known = [extent for extent in sizes if isinstance(extent, int)]
-    return with_shape(op, (*x[1][:-1], sum(known))) if len(known) == 2 else None
+    return with_shape(op, (*x[1][:-1], sizes[0] + sizes[1]))
 
 
 @define("tfl.BIDIRECTIONAL_SEQUENCE_LSTM", kind=Kind.RECURRENT, infer=lambda op: _both_types(op, 6, 23))
@@ -146,7 +145,7 @@ def bidirectional_sequence_rnn(op: Op) -> Iterable[Primitive]:
 
 def _svdf_types(op: Op) -> tuple[Type, ...] | None:
     x, features = ranked(op, 0), ranked(op, 1)
-    if x is None or features is None or not isinstance(features[1][0], int):
+    if x is None or features is None:
         return None
     return with_shape(op, (x[1][0], features[1][0] // max(1, integer(op, "rank", 1))))
 

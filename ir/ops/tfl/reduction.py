@@ -21,6 +21,7 @@ from ..reading import (
     dims,
     elements,
     integer,
+    largest,
     normal_axes,
     normal_axis,
     ranked,
@@ -159,8 +160,8 @@ def _top_k_types(op: Op) -> tuple[Type, ...] | None:
 def top_k(op: Op) -> Iterable[Primitive]:
     """A heap of k: log2(k) + 1 comparisons for each element, at most."""
     shape = dims(op, 0)
-    kept = elements(op) * shape[-1] // max(1, prod(shape))
-    return (Scan("topk", prod(shape), tensor(op, 0).dtype, max(1, kept).bit_length()),)
+    kept = elements(op) * shape[-1] // largest(1, prod(shape))
+    return (Scan("topk", prod(shape), tensor(op, 0).dtype, largest(1, kept).bit_length()),)
 
 
 # -- normalisation ----------------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def softmax(op: Op) -> Iterable[Primitive]:
     """A softmax of each row of the last axis, requantised where it is quantised."""
     shape, dtype = dims(op, 0), tensor(op, 0).dtype
     columns = shape[-1] if shape else 1
-    return (Softmax(prod(shape) // max(1, columns), columns, dtype), *_requantized(op))
+    return (Softmax(prod(shape) // largest(1, columns), columns, dtype), *_requantized(op))
 
 
 @define("tfl.L2_NORMALIZATION", kind=Kind.NORMALIZATION, infer=same_type)
@@ -179,5 +180,5 @@ def l2_normalization(op: Op) -> Iterable[Primitive]:
     """Square, sum, divide along the last axis."""
     shape, dtype = dims(op, 0), tensor(op, 0).dtype
     columns = shape[-1] if shape else 1
-    rows = prod(shape) // max(1, columns)
+    rows = prod(shape) // largest(1, columns)
     return (Normalization(rows, columns, dtype, 3), *_requantized(op), *activation(op))

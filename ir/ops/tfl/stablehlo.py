@@ -22,6 +22,7 @@ from ..reading import (
     integer,
     integers,
     is_constant,
+    largest,
     normal_axis,
     ranked,
     result_dims,
@@ -177,7 +178,7 @@ def transpose(op: Op) -> Lowering | Iterable[Primitive]:
 def dynamic_update_slice(op: Op) -> Iterable[Primitive]:
     """A copy, and the update put in its place row by row."""
     rows, dtype = prod(dims(op, 1)[:-1]), tensor(op, 0).dtype
-    return (Copy(elements(op), dtype), Gather(rows, size(op, 1) // max(1, rows), dtype))
+    return (Copy(elements(op), dtype), Gather(rows, size(op, 1) // largest(1, rows), dtype))
 
 
 @define("tfl.STABLEHLO_GATHER", kind=Kind.GATHER)
@@ -185,7 +186,7 @@ def gather(op: Op) -> Lowering:
     """One piece for each index tuple."""
     piece = prod(integers(op, "slice_sizes", ()))
     count, dtype = elements(op), tensor(op, 0).dtype
-    fetched = Gather(count // max(1, piece), piece, dtype)
+    fetched = Gather(count // largest(1, piece), piece, dtype)
     return Lowering((fetched,), {0: min((count * dtype.bits + 7) // 8, tensor(op, 0).bytes or 0)})
 
 
@@ -238,7 +239,7 @@ def scatter(op: Op) -> Iterable[Primitive]:
     window = [dims(op, 2)[axis] for axis in integers(op, "update_window_dims", ())]
     row = prod(window)
     joined = Elementwise("scatter", updates, dtype, _applied(op)) if op.regions[0].body else None
-    put = (Copy(elements(op), dtype), Gather(updates // max(1, row), row, dtype))
+    put = (Copy(elements(op), dtype), Gather(updates // largest(1, row), row, dtype))
     return (*put, joined) if joined else put
 
 
@@ -247,4 +248,4 @@ def sort(op: Op) -> Iterable[Primitive]:
     """log2(n) comparisons for each element along the sorted axis."""
     shape = dims(op, 0)
     extent = shape[normal_axis(integer(op, "dimension", -1), len(shape))]
-    return (Scan("sort", prod(shape), tensor(op, 0).dtype, max(1, (extent - 1).bit_length()) * _applied(op)),)
+    return (Scan("sort", prod(shape), tensor(op, 0).dtype, largest(1, (extent - 1).bit_length()) * _applied(op)),)

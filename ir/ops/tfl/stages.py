@@ -11,7 +11,7 @@ from ...primitives import Elementwise, Primitive, Reduction
 from ...types import DType, TensorType
 from ..contraction import REQUANTIZE_OPS
 from ..elementwise import activation_ops
-from ..reading import dims, elements, size, tensor, text
+from ..reading import dims, elements, largest, size, tensor, text
 
 __all__ = [
     "SCALE_OPS",
@@ -86,7 +86,7 @@ def quantized_input(op: Op, activations: int = 0, weights: int = 1) -> tuple[Pri
         return ()
     count, shape = size(op, activations), dims(op, activations)
     return (
-        Reduction("minmax", count, max(1, shape[0] if shape else 1), type_.dtype, 2),
+        Reduction("minmax", count, largest(1, shape[0] if shape else 1), type_.dtype, 2),
         Elementwise("quantize", count, type_.dtype, REQUANTIZE_OPS),
     )
 

@@ -166,7 +166,7 @@ def _index(op: Op, i: int, begin: Dim, end: Dim, step: Dim, extent: Dim) -> Inde
         return (UNKNOWN_DIM, UNKNOWN_DIM, 1)
     forward = step > 0
     if integer(op, "offset", 0):  # where a slice ends is counted from where it begins
-        end = begin + end if isinstance(begin, int) and isinstance(end, int) else UNKNOWN_DIM
+        end = begin + end
     first: Dim = (0 if forward else -1) if _masked(op, "begin", i) else begin
     if _masked(op, "end", i):
         return (first, extent if forward else -(2**31), step)

@@ -15,6 +15,7 @@ from ..reading import (
     dims,
     elements,
     integer,
+    largest,
     ranked,
     same_type,
     tensor,
@@ -89,7 +90,7 @@ _BOX_OPS = 12
 def suppression(boxes: int, lists: int, kept: int, dtype: DType) -> tuple[Primitive, ...]:
     """Sort each list's scores, then compare each kept box with those after it; as if the most allowed were kept."""
     return (
-        Scan("sort", lists * boxes, dtype, max(1, (boxes - 1).bit_length())),
+        Scan("sort", lists * boxes, dtype, largest(1, (boxes - 1).bit_length())),
         Scan("suppress", lists * boxes * min(kept, boxes), dtype, _BOX_OPS),
     )
 
