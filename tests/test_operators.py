@@ -60,7 +60,19 @@ UNCOUNTED = {
 }
 """Operators that may lower to Unknown, and the reason that they give."""
 
-NO_TENSOR_SEMANTICS = {"ai.onnx.ml.CastMap", "ai.onnx.ml.DictVectorizer", "ai.onnx.ml.ZipMap"}
+NO_TENSOR_SEMANTICS = {
+    "ai.onnx.ml.CastMap",
+    "ai.onnx.ml.DictVectorizer",
+    "ai.onnx.ml.ZipMap",
+    "tfl.CUSTOM",
+    "tfl.DELEGATE",
+    "tfl.HASHTABLE_FIND",
+    "tfl.HASHTABLE_IMPORT",
+    "tfl.PLACEHOLDER_FOR_GREATER_OP_CODES",
+    "tfl.SKIP_GRAM",
+    "tfl.STABLEHLO_CUSTOM_CALL",
+}
+"""Maps, tables and text, and what a file only names."""
 
 
 # -- the backend suite's one-operator models ---------------------------------------------------------------------------
