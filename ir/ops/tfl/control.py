@@ -69,7 +69,6 @@ def call(op: Op) -> Lowering:
 @define(
     "tfl.CALL_ONCE",
     kind=Kind.CONTROL,
-    infer=lambda op: (),
     runs=lambda op: (Runs(0, "it ran before the first inference"),),
     any_type=True,
 )

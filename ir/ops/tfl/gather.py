@@ -192,7 +192,7 @@ def _unique_types(op: Op) -> tuple[Type, ...] | None:
     if x is None:
         return None
     chosen = DType.I64 if op.attributes.get("idx_out_type") == "INT64" else DType.I32
-    return (TensorType(x[0], (UNKNOWN_DIM,)), TensorType(chosen, x[1]))
+    return (TensorType(x[0], (UNKNOWN_DIM,)), TensorType(chosen, x[1]))[: len(op.results)]
 
 
 @define("tfl.UNIQUE", kind=Kind.SCAN, infer=_unique_types, any_type=True)

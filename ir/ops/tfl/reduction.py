@@ -153,7 +153,7 @@ def _top_k_types(op: Op) -> tuple[Type, ...] | None:
     if x is None:
         return None
     shape = (*x[1][:-1], UNKNOWN_DIM if count is None else int(count))
-    return (TensorType(x[0], shape), TensorType(DType.I32, shape))
+    return (TensorType(x[0], shape), TensorType(DType.I32, shape))[: len(op.results)]
 
 
 @define("tfl.TOPK_V2", kind=Kind.SCAN, infer=_top_k_types)

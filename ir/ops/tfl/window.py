@@ -100,7 +100,7 @@ def _suppression_types(op: Op) -> tuple[Type, ...] | None:
     kept = constant_number(op.operand(2))
     shape = (UNKNOWN_DIM if kept is None else int(kept),)
     scores = (TensorType(DType.F32, shape),) if len(op.results) == 3 else ()
-    return (TensorType(DType.I32, shape), *scores, TensorType(DType.I32, ()))
+    return (TensorType(DType.I32, shape), *scores, TensorType(DType.I32, ()))[: len(op.results)]
 
 
 @define("tfl.NON_MAX_SUPPRESSION_V4", "tfl.NON_MAX_SUPPRESSION_V5", kind=Kind.SCAN, infer=_suppression_types)
