@@ -102,6 +102,7 @@ class OpDef:
     ``caches`` are pairs of an operand and the result that continues it: a cache, and the cache with new entries.
     ``runs`` says how often each region runs, where regions are graphs of kernels: ``lower`` then counts what the
     operation does beside them.
+    ``aliases`` says that the results lie in operand 0's memory, whatever their extents.
     """
 
     name: str
@@ -114,6 +115,7 @@ class OpDef:
     enter: Enter | None = None
     caches: tuple[tuple[int, int], ...] = ()
     runs: Run | None = None
+    aliases: bool = False
 
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of, lowering
+from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, definition, kind_of, lowering
 from ..ir.primitives import Primitive, Unknown, flops, repeated
 from .base import Context, Pass, PassError
 from .bodies import Bodies, Body, bodies_of, nested_bodies
@@ -178,7 +178,14 @@ def _makes_nothing(op: Op) -> bool:
 
 
 def _bytes(value: Value | None) -> int:
-    return (value.bytes or 0) if value is not None else 0
+    """The bytes that a value lies in: of a broadcast view those of what is broadcast."""
+    if value is None:
+        return 0
+    size, entry = value.bytes or 0, definition(value.op.name)
+    while entry is not None and entry.aliases and (source := value.op.operand(0)) is not None:
+        size, value = min(size, source.bytes or 0), source
+        entry = definition(value.op.name)
+    return size
 
 
 def _lower_kernel(kernel: Op) -> None:

@@ -13,13 +13,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, definition, kind_of
 from .base import Context, Pass
 from .bodies import Body, nested_bodies
 from .fuse import kernel_ops
 from .kv_cache import held_in_caches
 
 __all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
+
+IN_PLACE = "inplace"
+"""The attribute of an operation whose source says that it writes over operand 0."""
 
 _MOST_ALIVE = 128
 """Mean number of buffers alive up to which they are packed by size; networks stay far below."""
@@ -140,7 +143,8 @@ def _storages(
             last = max((_read_at(user, position, len(steps)) for user, _ in graph.uses(value)), default=step)
             shared = _shared_storage(op, value, of, step, views, in_place) if step >= inputs else None
             if shared is None:
-                shared = Storage([], 0 if value in caches else value.bytes or 0, first, last)
+                elsewhere = value in caches or (views and _views_weight(op, of))
+                shared = Storage([], 0 if elsewhere else value.bytes or 0, first, last)
                 storages.append(shared)
             shared.values.append(value)
             shared.last = max(shared.last, last)
@@ -157,10 +161,13 @@ def _shared_storage(
     op: Op, value: Value, of: dict[Value, Storage], step: int, views: bool, in_place: bool
 ) -> Storage | None:
     """The buffer of an operand that ``value`` may take over, if there is one."""
-    inner = kernel_ops(op)
+    inner, source = kernel_ops(op), op.operand(0)
+    if op.attributes.get(IN_PLACE) is True and source is not None and source in of:
+        return of[source]
     if views and all(kind_of(member) is Kind.VIEW for member in inner):
-        source = op.operand(0)
-        return of.get(source) if source is not None and source.bytes == value.bytes else None
+        if source is None or (source.bytes != value.bytes and not _aliases(op)):
+            return None
+        return of.get(source)
     if not in_place or kind_of(inner[-1]) is not Kind.ELEMENTWISE:
         return None
     for source in op.inputs:
@@ -171,6 +178,18 @@ def _shared_storage(
         if storage.first > 0 and len(sharing) == 1 and _overwritable(op, source):
             return storage
     return None
+
+
+def _aliases(op: Op) -> bool:
+    """Whether results lie in operand 0's memory whatever their extents: a slice, a broadcast."""
+    entry = definition(op.name)
+    return entry is not None and entry.aliases
+
+
+def _views_weight(op: Op, of: dict[Value, Storage]) -> bool:
+    """Whether an operation's results are views of a weight, which takes no activation memory."""
+    source = op.operand(0)
+    return _aliases(op) and source is not None and source.is_constant and source not in of
 
 
 def _overwritable(op: Op, source: Value) -> bool:

@@ -1,6 +1,7 @@
 """The operators that come with the tool, by family. Importing this package registers them all."""
 
 from . import (
+    aten,
     attention,
     contraction,
     control,
@@ -27,6 +28,7 @@ from . import (
 )
 
 __all__ = [
+    "aten",
     "attention",
     "contraction",
     "control",

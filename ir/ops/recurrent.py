@@ -11,9 +11,9 @@ from ..types import Dim, TensorType, Type
 from .elementwise import activation_ops
 from .reading import dims, integer, is_constant, ranked, tensor
 
-__all__ = ["recurrence"]
+__all__ = ["GATES", "gate_ops", "recurrence"]
 
-_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4, "DynamicQuantizeLSTM": 4}
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4, "DynamicQuantizeLSTM": 4}
 
 _DEFAULT_ACTIVATIONS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 
@@ -43,7 +43,7 @@ def gate_ops(op: Op, cell: str) -> int:
     names = [name for name in given if isinstance(name, str)] if isinstance(given, tuple) else []
     used = names[: len(_DEFAULT_ACTIVATIONS[cell])] or _DEFAULT_ACTIVATIONS[cell]
     activations = sum(activation_ops(name) * uses for name, uses in zip(used, _ACTIVATION_USES[cell], strict=True))
-    return 2 * _GATES[cell] + activations + _OTHER_OPS[cell]
+    return 2 * GATES[cell] + activations + _OTHER_OPS[cell]
 
 
 def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
@@ -52,7 +52,7 @@ def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
     if integer(op, "layout", 0):
         seq, batch = batch, seq
     directions = dims(op, 1)[0]
-    dtype, gates = tensor(op, 0).dtype, _GATES[cell]
+    dtype, gates = tensor(op, 0).dtype, GATES[cell]
     for _ in range(directions):
         yield Gemm(seq * batch, gates * hidden, features, dtype, weight=is_constant(op, 1))
         yield Gemm(batch, gates * hidden, hidden, dtype, weight=is_constant(op, 2), steps=seq)
