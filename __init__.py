@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import load, run
+    from .api import from_torch, load, run
     from .ir import DType, Graph, Kind, Op, ParseError, TensorType, Value, VerificationError, define, parse, verify
     from .ir import print_graph as print
     from .ir.errors import GraphsError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    ".api": ("load", "run"),
+    ".api": ("from_torch", "load", "run"),
     ".ir": ("DType", "Graph", "Kind", "Op", "ParseError", "TensorType", "Value", "VerificationError", "define", "parse",
             "verify"),
     ".ir.errors": ("GraphsError",),
@@ -59,6 +59,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "define",
+    "from_torch",
     "load",
     "load_target",
     "parse",

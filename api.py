@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .ir import DType, Graph
 from .passes.base import Context
@@ -14,7 +15,10 @@ from .passes.reporting import build_report
 from .passes.reproducer import precision_named
 from .targets import Target, load_target
 
-__all__ = ["load", "run"]
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["from_torch", "load", "run"]
 
 
 def load(path: str | Path) -> Graph:
@@ -26,6 +30,30 @@ def load(path: str | Path) -> Graph:
     from .frontends import load as load_model
 
     return load_model(path)
+
+
+def from_torch(
+    module: Any,
+    example_inputs: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+) -> Graph:
+    """Capture a PyTorch module by ``torch.export``; an ``ExportedProgram`` or ``fx.GraphModule`` is taken as it is.
+
+    No weight is read: the module may be on the meta device. Needs ``pip install 'graphs-opt[torch]'``.
+
+    Args:
+        module: what to capture, in the mode (training or evaluation) that it is in.
+        example_inputs: one tensor or a tuple of positional inputs; only their types matter.
+        kwargs: inputs by keyword.
+        dynamic_shapes: as ``torch.export.export`` takes it; dimensions keep the names that they are given.
+
+    Raises:
+        GraphsError: torch is not installed, or cannot export the module.
+    """
+    from .frontends.torch import from_torch as capture
+
+    return capture(module, example_inputs, kwargs, dynamic_shapes)
 
 
 def run(

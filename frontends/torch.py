@@ -2,8 +2,8 @@
 
     graph = from_torch(model, torch.zeros(1, 3, 224, 224))
 
-Composites are kept as the user's code calls them (``linear``, ``layer_norm``, ``scaled_dot_product_attention``), so that
-an operation is what eager PyTorch launches. What has no entry is decomposed by torch itself as far as that helps.
+Composites are kept as the user's code calls them (``linear``, ``scaled_dot_product_attention``), so that an
+operation is what eager PyTorch launches. What has no entry is decomposed by torch itself as far as that helps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from ..ir import Graph, definition, verify
 from .registry import FrontendError
-from .torch_graph import graph_of
+from .torch_graph import CHECKS, graph_of
+from .torch_launches import COMPOSITES
 from .torch_program import program_of_export, program_of_graph_module
 from .torch_records import Body
 from .torch_symbols import Names
@@ -132,7 +133,8 @@ def _known(exported: Any) -> Any:
 
 def _is_unknown(target: Any) -> bool:
     name = target._schema.name.replace("::", ".")
-    return definition(name) is None and definition(name.removesuffix("_")) is None
+    known = name in COMPOSITES or definition(name) is not None or definition(name.removesuffix("_")) is not None
+    return not known and name not in CHECKS
 
 
 def _names(exported: Any, dynamic_shapes: Any) -> Names:
@@ -156,16 +158,16 @@ def _names(exported: Any, dynamic_shapes: Any) -> Names:
 def _flat(shapes: Iterable[Any]) -> Iterable[Any]:
     """What is said of each tensor, in the order of inputs: nested lists and mappings of tensors opened."""
     for shape in shapes:
-        if isinstance(shape, Mapping) and all(isinstance(key, int) for key in shape):
+        if shape is None or _of_one_tensor(shape):
             yield shape
-        elif isinstance(shape, tuple | list) and all(not isinstance(item, Mapping | tuple | list) for item in shape):
-            yield shape
-        elif isinstance(shape, Mapping):
-            yield from _flat(shape.values())
-        elif shape is None:
-            yield None
         else:
-            yield from _flat(shape)
+            yield from _flat(shape.values() if isinstance(shape, Mapping) else shape)
+
+
+def _of_one_tensor(shape: Any) -> bool:
+    if isinstance(shape, Mapping):
+        return all(isinstance(key, int) for key in shape)
+    return not any(isinstance(item, Mapping | tuple | list) for item in shape)
 
 
 def _dimensions(wanted: Any) -> Iterable[tuple[int, Any]]:

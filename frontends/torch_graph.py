@@ -16,7 +16,7 @@ from .registry import FrontendError
 from .torch_launches import launched
 from .torch_records import Argument, Body, Call, Reference, TensorSpec, Weight, references
 
-__all__ = ["graph_of"]
+__all__ = ["CHECKS", "graph_of"]
 
 UPDATED = "graphs.updated"
 
@@ -43,7 +43,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 """What the arguments of higher-order operators are called, which have no schema. Functions read ``captures`` as they
 are, whatever they are called with."""
 
-_NOTHING = frozenset({"aten._assert_tensor_metadata", "aten._assert_async", "aten.sym_constrain_range_for_size"})
+CHECKS = frozenset({"aten._assert_tensor_metadata", "aten._assert_async", "aten.sym_constrain_range_for_size"})
 """Checks, of which inference keeps nothing."""
 
 
@@ -110,7 +110,7 @@ class _Builder:
     # -- calls --------------------------------------------------------------------------------------------------------
 
     def _call(self, call: Call) -> None:
-        if call.operator in _NOTHING:
+        if call.operator in CHECKS:
             return
         if call.operator in _INLINED and self._inline(call):
             return

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..ir.types import Dim
 from .torch_records import Call, Reference, TensorSpec, references
 
-__all__ = ["launched"]
+__all__ = ["COMPOSITES", "launched"]
 
 Specs = Mapping[str, TensorSpec]
 
@@ -27,10 +27,6 @@ def launched(call: Call, specs: Specs) -> Call:
 def _first(call: Call, specs: Specs) -> TensorSpec | None:
     found = next((ref for _, argument in call.arguments for ref in references(argument)), None)
     return None if found is None else specs.get(found.name)
-
-
-def _named(name: str) -> Callable[[Call, Specs], Call]:
-    return lambda call, specs: replace(call, operator=name)
 
 
 def _reshape(call: Call, specs: Specs) -> Call:
@@ -71,10 +67,13 @@ _RULES: dict[str, Callable[[Call, Specs], Call]] = {
     **dict.fromkeys(("aten.to", "aten.type_as", "aten.float", "aten.half", "aten.bfloat16"), _conversion),
     **dict.fromkeys(("aten.dropout", "aten.feature_dropout", "aten.alpha_dropout"), _dropout),
     **dict.fromkeys(("aten.max", "aten.min"), _extremum),
-    **{f"aten.__{word}__": _named(f"aten.bitwise_{word}") for word in ("and", "or", "xor")},
     "aten.contiguous": _contiguous,
     "aten.where": _where,
 }
+
+
+COMPOSITES = frozenset(_RULES)
+"""The operators that a rule is for."""
 
 
 # -- strides ----------------------------------------------------------------------------------------------------------

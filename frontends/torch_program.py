@@ -1,4 +1,4 @@
-"""An exported program in memory (``torch.export.ExportedProgram``, ``torch.fx.GraphModule``) as calls of ATen operators.
+"""A program in memory (``ExportedProgram``, ``torch.fx.GraphModule``) as calls of ATen operators.
 
 Result types are those of the fake tensors that the export left in ``meta["val"]``. Weights are types; of small integer
 ones the values are read, where there are any (not on the meta device).

@@ -216,8 +216,9 @@ def _cast(node: TorchNode) -> Step:
 
 def torch_type(element: int, name: str) -> Any:
     """Return torch's type for ONNX's number of an element type."""
-    import torch
     from onnx import TensorProto
+
+    import torch
 
     names = {"FLOAT": "float32", "DOUBLE": "float64", "BOOL": "bool"}
     word = TensorProto.DataType.Name(element)

@@ -48,7 +48,9 @@ def _native_multi_head(op: Op) -> tuple[Primitive, ...]:
     width, heads = integer(op, "embed_dim", q[-1]), integer(op, "num_head", 1)
     batch, dtype, size = q[0], tensor(op, 0).dtype, width // heads
     sizes = Heads(batch, heads, heads, q[1], k[1], size, size, dtype)
-    projections = [Gemm(batch * rows, width, width, dtype, weight=is_weight(op, 3)) for rows in (q[1], k[1], k[1], q[1])]
+    projections = [
+        Gemm(batch * rows, width, width, dtype, weight=is_weight(op, 3)) for rows in (q[1], k[1], k[1], q[1])
+    ]
     return (*projections[:3], *sizes.primitives(int(op.operand(7) is not None)), projections[3])
 
 

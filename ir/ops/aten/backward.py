@@ -59,7 +59,9 @@ def _normalized(op: Op) -> tuple[Primitive, ...]:
     return (Normalization(groups, x // max(1, groups), dtype, 9), Reduction("sum", x, dims(op, 1)[-1], dtype, 3))
 
 
-enter("native_layer_norm_backward native_group_norm_backward", Kind.NORMALIZATION, _normalized, "About twelve an element.")
+enter(
+    "native_layer_norm_backward native_group_norm_backward", Kind.NORMALIZATION, _normalized, "About twelve an element."
+)
 
 
 def _embedded(op: Op) -> Lowering:
@@ -75,7 +77,9 @@ def _activation(per_element: int) -> Callable[[Op], tuple[Primitive, ...]]:
     return lambda op: (Elementwise("gradient", elements(op), compute_dtype(op), per_element),)
 
 
-enter("threshold_backward hardtanh_backward leaky_relu_backward", Kind.ELEMENTWISE, _activation(2), "Compare, multiply.")
+enter(
+    "threshold_backward hardtanh_backward leaky_relu_backward", Kind.ELEMENTWISE, _activation(2), "Compare, multiply."
+)
 enter("sigmoid_backward tanh_backward", Kind.ELEMENTWISE, _activation(3), "Two products and a difference.")
 enter("gelu_backward silu_backward", Kind.ELEMENTWISE, _activation(9), "About nine operations per element.")
 enter("_softmax_backward_data _log_softmax_backward_data", Kind.NORMALIZATION, _activation(4), "Four per element.")
@@ -117,7 +121,7 @@ def _windowed(op: Op) -> tuple[Primitive, ...]:
 
 
 enter("stft", Kind.REDUCTION, _windowed, "Frames times a window, and a real transform of each.")
-_SPECTRAL = "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn"
+_SPECTRAL = " ".join(f"fft_{word}{rank}" for word in ("fft", "ifft", "rfft", "irfft") for rank in ("", "2", "n"))
 
 
 def _spectral(op: Op) -> tuple[Primitive, ...]:

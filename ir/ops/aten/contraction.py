@@ -46,7 +46,12 @@ def _general(op: Op) -> tuple[Primitive, ...]:
     return (convolution(op, len(dims(op, 1)) - 2, flag(op, "transposed")),)
 
 
-enter("conv1d conv2d conv3d mkldnn_convolution cudnn_convolution", Kind.CONTRACTION, _convolution(False), "One convolution.")
+enter(
+    "conv1d conv2d conv3d mkldnn_convolution cudnn_convolution",
+    Kind.CONTRACTION,
+    _convolution(False),
+    "One convolution.",
+)
 enter(
     "conv_transpose1d conv_transpose2d conv_transpose3d",
     Kind.CONTRACTION,
@@ -62,7 +67,8 @@ def _backward(op: Op) -> tuple[Primitive, ...]:
     spatial = len(w) - 2
     forward = Conv(
         x[0], x[1], gradient[1], x[2:], gradient[2:], w[2:], tensor(op, 1).dtype,
-        spread(op, "stride", spatial), spread(op, "dilation", spatial), integer(op, "groups", 1), flag(op, "transposed"),
+        spread(op, "stride", spatial), spread(op, "dilation", spatial),
+        integer(op, "groups", 1), flag(op, "transposed"),
     )  # fmt: skip
     mask = op.attributes.get("output_mask", (True, True, False))
     wanted = list(mask) if isinstance(mask, tuple) else [True, True, False]

@@ -2,65 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 
 from ...graph import Op
 from ...primitives import Elementwise, Primitive, Unknown, flops
-from ...registry import Kind, Lowering, OpDef, add
+from ...registry import Kind, Lowering, OpDef, Runs, add, lowering
 from ..attention import Heads
-from ..control import region_primitives, repeated
-from ..reading import dims, integer, normal_axis, tensor
+from ..control import open_trips
+from ..reading import dims, integer, normal_axis, ranked, tensor, view
 
 __all__: list[str] = []
 
 
-def _cond(op: Op) -> Iterable[Primitive]:
-    """The dearer branch; what is unknown in the other stays unknown."""
-    branches = tuple(map(region_primitives, op.regions))
-    dearest = max(branches, key=lambda branch: sum(flops(primitive) for primitive in branch))
-    others = [primitive for branch in branches if branch is not dearest for primitive in branch]
-    return (*dearest, *(primitive for primitive in others if isinstance(primitive, Unknown)))
+def _stated(op: Op) -> list[list[None]]:
+    """The program states the types inside."""
+    return [[None] * len(region.inputs) for region in op.regions]
 
 
-def _while(op: Op) -> Iterable[Primitive]:
-    return (Unknown(f"the number of trips of {op.label!r} follows from what it computes"),)
+def _branches(op: Op) -> Sequence[Runs]:
+    return (Runs(1, "its condition is known only when it runs", one_of=True),) * len(op.regions)
 
 
-def _each(op: Op, carried: int) -> Iterable[Primitive]:
+def _endless(op: Op) -> Sequence[Runs]:
+    """The condition runs once more than the body; neither is known."""
+    return (open_trips(op),) * len(op.regions)
+
+
+def _each(first: Callable[[Op], int]) -> Callable[[Op], Sequence[Runs]]:
     """One trip for each entry of the first operand that is taken apart."""
-    trips = dims(op, carried)[0]
-    return (repeated(primitive, trips) for primitive in region_primitives(op.regions[0])) if trips else ()
+
+    def runs(op: Op) -> Sequence[Runs]:
+        x = ranked(op, first(op))
+        return (open_trips(op) if x is None else Runs(x[1][0], "one for each entry of what it takes apart"),)
+
+    return runs
 
 
-def _associative(op: Op) -> Iterable[Primitive]:
+def _associative(op: Op) -> Sequence[Runs]:
     """A parallel scan combines about two pairs for each entry along its axis (Blelloch 1990)."""
-    shape = dims(op, 0)
-    trips = 2 * shape[normal_axis(integer(op, "dim", 0), len(shape))] if shape else 1
-    return (repeated(primitive, trips) for primitive in region_primitives(op.regions[0]))
+    x = ranked(op, 0)
+    if x is None:
+        return (open_trips(op),)
+    return (Runs(2 * x[1][normal_axis(integer(op, "dim", 0), len(x[1]))], "two pairs for each entry, about"),)
 
 
-def _flex(op: Op) -> Lowering:
+def _control(name: str, runs: Callable[[Op], Sequence[Runs]], doc: str) -> None:
+    add(OpDef(f"higher_order.{name}", Kind.CONTROL, view, doc=doc, any_type=True, enter=_stated, runs=runs))
+
+
+_control("cond", _branches, "One of two branches.")
+_control("while_loop", _endless, "A body, until its condition fails.")
+_control("scan", _each(lambda op: integer(op, "init", 0)), "A body for each entry.")
+_control("map_impl", _each(lambda op: 0), "A body for each entry.")
+_control("associative_scan", _associative, "A function of pairs, about two for each entry.")
+
+
+def _flex(op: Op) -> Iterable[Primitive]:
     """Attention whose scores go through a function, written for one score; masked blocks are counted as the others."""
     q, k, v = dims(op, 0), dims(op, 1), dims(op, 2)
     heads = Heads(prod(q[:-3]), q[-3], k[-3], q[-2], k[-2], q[-1], v[-1], tensor(op, 0).dtype)
-    scores = prod(q[:-3]) * q[-3] * q[-2] * k[-2]
-    changed = region_primitives(op.regions[0]) if op.regions else ()
+    changed = [primitive for inner in op.regions[0].body for primitive in lowering(inner).primitives]
     each = sum(flops(primitive) for primitive in changed)
-    unknown = tuple(primitive for primitive in changed if isinstance(primitive, Unknown))
-    work = (Elementwise("score_mod", scores, tensor(op, 0).dtype, each),) if each else ()
-    return Lowering((*heads.primitives(), *work, *unknown))
+    yield from heads.primitives()
+    if each:
+        yield Elementwise("score_mod", prod(q[:-1]) * k[-2], tensor(op, 0).dtype, each)
+    yield from (primitive for primitive in changed if isinstance(primitive, Unknown))
 
 
-
-
-_ENTRIES = (
-    OpDef("higher_order.cond", Kind.CONTROL, _cond, doc="The dearer branch.", any_type=True),
-    OpDef("higher_order.while_loop", Kind.CONTROL, _while, doc="A body, until its condition fails.", any_type=True),
-    OpDef("higher_order.scan", Kind.CONTROL, lambda op: _each(op, integer(op, "init", 0)), doc="A body for each entry."),
-    OpDef("higher_order.map_impl", Kind.CONTROL, lambda op: _each(op, 0), doc="A body for each entry."),
-    OpDef("higher_order.associative_scan", Kind.CONTROL, _associative, doc="A function of pairs, about two each entry."),
-    OpDef("higher_order.flex_attention", Kind.CONTRACTION, _flex, doc="Attention with a function of each score."),
+add(
+    OpDef(
+        "higher_order.flex_attention",
+        Kind.CONTRACTION,
+        lambda op: Lowering(tuple(_flex(op))),
+        doc="Attention with a function of each score.",
+        any_type=True,
+        enter=_stated,
+    )
 )
-for _entry in _ENTRIES:
-    add(_entry)

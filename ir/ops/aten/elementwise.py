@@ -1,7 +1,7 @@
 """ATen's elementwise operators: a table, one row each, counted as their ONNX counterparts are.
 
-An operand may be a number, which is then an attribute. A conversion between types that comes with an operator (an integer
-added to a float) is not counted.
+An operand may be a number, which is then an attribute. A conversion between types that comes with an operator (an
+integer added to a float) is not counted.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     ("atan arctan", "atan", 1),
     ("atan2 arctan2", "atan", 2),  # a quotient and an arc tangent
     ("atanh arctanh", "atanh", 1),
-    ("bitwise_and", "bitwiseand", 1),
+    ("bitwise_and __and__", "bitwiseand", 1),
     ("bitwise_left_shift bitwise_right_shift __lshift__ __rshift__", "bitshift", 1),
     ("bitwise_not", "bitwisenot", 1),
-    ("bitwise_or", "bitwiseor", 1),
-    ("bitwise_xor", "bitwisexor", 1),
+    ("bitwise_or __or__", "bitwiseor", 1),
+    ("bitwise_xor __xor__", "bitwisexor", 1),
     ("ceil", "ceil", 1),
     ("celu", "celu", 7),
     ("complex", "copy", 0),
@@ -54,6 +54,7 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     ("cos", "cos", 1),
     ("cosh", "cosh", 1),
     ("deg2rad rad2deg", "mul", 1),
+    ("diff", "sub", 1),
     ("digamma lgamma special_digamma special_gammaln", "gamma", 1),
     ("elu", "elu", 4),
     ("eq not_equal ne", "equal", 1),
@@ -131,7 +132,7 @@ for _names, _function, _per_element in _TABLE:
     enter(_names, Kind.ELEMENTWISE, pointwise(_function, _per_element), _doc)
 
 
-# -- rows whose work depends on arguments -------------------------------------------------------------------------------
+# -- rows whose work depends on arguments ------------------------------------------------------------------------------
 
 
 def _scaled(function: str) -> Callable[[Op], tuple[Primitive, ...]]:

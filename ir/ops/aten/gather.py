@@ -87,7 +87,9 @@ def _put(source: int, adds: Callable[[Op], bool]) -> Callable[[Op], Lowering]:
         copied = () if inside else (Copy(elements(op), dtype),)
         added = (Elementwise("add", count, dtype),) if adds(op) else ()
         work = (*copied, Gather(count, 1, dtype), *added)
-        return Lowering(work, {0: 0}, {0: min(_bytes(count, op), op.results[0].bytes or 0)}) if inside else Lowering(work)
+        return (
+            Lowering(work, {0: 0}, {0: min(_bytes(count, op), op.results[0].bytes or 0)}) if inside else Lowering(work)
+        )
 
     return lower
 
@@ -113,7 +115,9 @@ def _nonzero(op: Op) -> tuple[Primitive, ...]:
     return (Scan("nonzero", size(op, 0), tensor(op, 0).dtype),)
 
 
-enter("nonzero nonzero_static argwhere nonzero_numpy", Kind.SCAN, _nonzero, "A comparison for each element, one by one.")
+enter(
+    "nonzero nonzero_static argwhere nonzero_numpy", Kind.SCAN, _nonzero, "A comparison for each element, one by one."
+)
 
 
 def _counted(op: Op) -> tuple[Primitive, ...]:

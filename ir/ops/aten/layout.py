@@ -42,7 +42,12 @@ def _joined(op: Op) -> tuple[Primitive, ...]:
     return (Copy(elements(op), result_dtype(op), elements(op) // max(1, rows * len(op.operands))),)
 
 
-enter("cat concat concatenate stack hstack vstack dstack column_stack row_stack", Kind.LAYOUT, _joined, "A copy of every operand.")
+enter(
+    "cat concat concatenate stack hstack vstack dstack column_stack row_stack",
+    Kind.LAYOUT,
+    _joined,
+    "A copy of every operand.",
+)
 
 
 def _padded(op: Op) -> tuple[Primitive, ...]:
@@ -62,9 +67,9 @@ def _fill(op: Op) -> Lowering:
 
 
 enter(
-    "full full_like zeros zeros_like ones ones_like new_full new_zeros new_ones fill zero arange range linspace logspace "
-    "eye scalar_tensor randperm tril_indices triu_indices hann_window hamming_window bartlett_window blackman_window "
-    "kaiser_window",
+    "full full_like zeros zeros_like ones ones_like new_full new_zeros new_ones fill zero arange range linspace "
+    "logspace eye scalar_tensor randperm tril_indices triu_indices hann_window hamming_window bartlett_window "
+    "blackman_window kaiser_window",
     Kind.LAYOUT,
     _fill,
     "A fill.",
@@ -76,10 +81,12 @@ def _empty(op: Op) -> Lowering:
     return Lowering((), nothing, dict.fromkeys(range(len(op.results)), 0))
 
 
-enter("empty empty_like empty_strided new_empty new_empty_strided empty_permuted", Kind.VIEW, _empty, "Memory, as it is.")
+enter(
+    "empty empty_like empty_strided new_empty new_empty_strided empty_permuted", Kind.VIEW, _empty, "Memory, as it is."
+)
 
 
-# -- writing into a copy ------------------------------------------------------------------------------------------------
+# -- writing into a copy -------------------------------------------------------------------------------------------
 
 
 def _scattered(op: Op) -> tuple[Primitive, ...]:

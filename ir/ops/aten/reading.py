@@ -1,7 +1,7 @@
 """Readers that the entries of ATen operators share: arguments with torch's defaults, weights behind views.
 
-Tensor arguments are operands in the order of the operator's schema; all others are attributes of the schema's names, and
-those that the source leaves out are not there.
+Tensor arguments are operands in the order of the operator's schema; all others are attributes of the schema's names,
+and those that the source leaves out are not there.
 """
 
 from __future__ import annotations

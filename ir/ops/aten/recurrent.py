@@ -52,7 +52,12 @@ def _layer(op: Op, cell: str, at: int, rows: int, steps: int, projected: bool) -
         yield Gemm(batch, state, hidden, dtype, weight=weight, steps=steps)
 
 
-enter("lstm gru rnn_tanh rnn_relu", Kind.RECURRENT, _layers, "Two matrix products and the gates, each layer and direction.")
+enter(
+    "lstm gru rnn_tanh rnn_relu",
+    Kind.RECURRENT,
+    _layers,
+    "Two matrix products and the gates, each layer and direction.",
+)
 
 
 def _one_step(op: Op) -> Iterable[Primitive]:

@@ -105,7 +105,12 @@ def _unique(op: Op) -> Lowering:
     return Lowering((Scan("sort", count, dtype, max(1, (count - 1).bit_length())),))
 
 
-enter("_unique2 unique_dim unique_consecutive _unique", Kind.SCAN, _unique, "A sort: log2(n) comparisons for each element.")
+enter(
+    "_unique2 unique_dim unique_consecutive _unique",
+    Kind.SCAN,
+    _unique,
+    "A sort: log2(n) comparisons for each element.",
+)
 
 
 def _top_k(op: Op) -> tuple[Primitive, ...]:
@@ -144,7 +149,9 @@ def _picked(op: Op) -> tuple[Primitive, ...]:
     return (weighted,) if integer(op, "reduction", 1) == 0 else (weighted, Reduction("mean", labels, 1, dtype))
 
 
-enter("nll_loss nll_loss2d nll_loss_nd nll_loss_forward nll_loss2d_forward", Kind.REDUCTION, _picked, "One score a label.")
+enter(
+    "nll_loss nll_loss2d nll_loss_nd nll_loss_forward nll_loss2d_forward", Kind.REDUCTION, _picked, "One score a label."
+)
 
 
 def _cross_entropy(op: Op) -> tuple[Primitive, ...]:

@@ -1,4 +1,4 @@
-"""ATen's views: results that are their operand's memory under other extents and strides, and moves that launch nothing."""
+"""ATen's views: results that are their operand's memory under other extents and strides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _VIEWS = """
 """
 enter(_VIEWS, Kind.VIEW, view, "A view.", aliases=True)
 
-_NUMBERS = "sym_size sym_stride sym_numel sym_storage_offset sym_is_contiguous _local_scalar_dense item size stride numel"
+_NUMBERS = (
+    "sym_size sym_stride sym_numel sym_storage_offset sym_is_contiguous _local_scalar_dense item size stride numel"
+)
 
 
 def _number(op: Op) -> Lowering:

@@ -128,8 +128,22 @@ def _suppress(op: Op) -> Lowering:
 
 
 add(
-    OpDef("torchvision.roi_align", Kind.WINDOW, _roi_align, None, None, "Bilinear samples of each cell, four products each.")
+    OpDef(
+        "torchvision.roi_align",
+        Kind.WINDOW,
+        _roi_align,
+        None,
+        None,
+        "Bilinear samples of each cell, four products each.",
+    )
 )
 add(
-    OpDef("torchvision.nms", Kind.SCAN, _suppress, None, None, "Sort the scores, then compare each box with those after it.")
+    OpDef(
+        "torchvision.nms",
+        Kind.SCAN,
+        _suppress,
+        None,
+        None,
+        "Sort the scores, then compare each box with those after it.",
+    )
 )
