@@ -101,7 +101,7 @@ class _Thrice(_Of):
 
 
 def _counted_by_torch(module: Any, x: Any) -> int:
-    """Multiply-accumulates by torch's own counter, on paths that it counts: not those of kernels that do all at once."""
+    """Multiply-accumulates by torch's own counter, on paths that it counts: not those of fused kernels."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
