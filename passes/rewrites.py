@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir import Graph
 from .channels_last import run_channels_last
+from .packed_weights import pack_weights
 from .patterns import PatternError
 from .quantized import (
     concatenate_integers,
@@ -94,6 +95,13 @@ def _on_integers(options: Any) -> Rewrite:
     return lambda graph: run_on_integers(graph, names, frozenset(bits), having)
 
 
+def _packing(options: Any) -> Rewrite:
+    level = option(options, "pack_weights", "accuracy_level")
+    if not isinstance(level, int):
+        raise PatternError(f"pack_weights takes a number as accuracy_level, got {level!r}")
+    return lambda graph: pack_weights(graph, level)
+
+
 def _concatenating(options: Any) -> Rewrite:
     operator = _operator(options)
     return lambda graph: concatenate_integers(graph, operator)
@@ -117,6 +125,7 @@ _WITH_OPTIONS: Mapping[str, Callable[[Any], Rewrite]] = {
     "quantize_weights": _quantizing,
     "run_on_integers": _on_integers,
     "concatenate_integers": _concatenating,
+    "pack_weights": _packing,
 }
 
 REWRITES = tuple(dict.fromkeys((*_PLAIN, *_WITH_OPTIONS)))

@@ -243,7 +243,39 @@ def dynamic_conv(m: Model) -> str:
     return m.op("Mul", sums, m.op("Mul", "xs", scale))
 
 
+def packed(
+    m: Model,
+    element: int = TensorProto.INT4,
+    block: int = 32,
+    axis: int = 0,
+    scales: Sequence[int] = (2, 32),
+    zeros: bool = True,
+    op_type: str = "MatMul",
+    bias: bool = False,
+) -> str:
+    """A product of floats with a weight (64, 32) of a few bits."""
+    parameters = [m.constant(np.full(scales, 0.02, np.float32))]
+    parameters += [m.constant(np.zeros(scales), element)] * zeros
+    attributes = {"block_size": block, "axis": axis} if block else {"axis": axis} if scales else {}
+    weight = m.op("DequantizeLinear", m.constant(np.ones((64, 32)), element), *parameters, **attributes)
+    return m.op(op_type, m.input(3, 64), weight, *([m.constant(np.ones(32, np.float32))] * bias))
+
+
 CASES = {
+    "int4": (packed, "MatMulNBits"),
+    "uint4 without zeros": (lambda m: packed(m, TensorProto.UINT4, zeros=False), "MatMulNBits"),
+    "int8 blocks": (lambda m: packed(m, S8), "MatMulNBits"),
+    "int4 one scale": (lambda m: packed(m, block=0, scales=()), "MatMulNBits"),
+    "int4 a scale a column": (lambda m: packed(m, block=0, axis=1, scales=(32,)), "MatMulNBits"),
+    "int4 a scale a row": (lambda m: packed(m, block=0, scales=(64,)), "MatMul"),
+    "int4 blocks of eight": (lambda m: packed(m, block=8, scales=(8, 32)), "MatMul"),
+    "int4 blocks of columns": (lambda m: packed(m, axis=1, scales=(64, 1)), "MatMul"),
+    "int4 gemm": (lambda m: packed(m, op_type="Gemm", bias=True), "MatMulNBits"),
+    "int4 after conversion": (
+        lambda m: m.requantized(m.op("MatMul", m.dequantized(3, 8), m.weight(8, 4, element=TensorProto.INT4))),
+        "MatMul",
+    ),
+    "float8": (lambda m: packed(m, TensorProto.FLOAT8E4M3FN, block=0, scales=()), "MatMul"),
     "conv": (conv, "QLinearConv"),
     "conv signed": (lambda m: conv(m, x=S8, y=S8), "QLinearConv"),
     "conv signed to unsigned": (lambda m: conv(m, x=S8, y=U8), "QLinearConv"),

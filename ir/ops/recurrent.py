@@ -8,6 +8,7 @@ from ..graph import Op
 from ..primitives import Elementwise, Gemm, Primitive
 from ..registry import Kind, define
 from ..types import Dim, TensorType, Type
+from .contraction import REQUANTIZE_OPS
 from .elementwise import activation_ops
 from .reading import dims, integer, is_constant, ranked, tensor
 
@@ -54,8 +55,8 @@ def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
     directions = dims(op, 1)[0]
     dtype, gates = tensor(op, 0).dtype, GATES[cell]
     for _ in range(directions):
-        yield Gemm(seq * batch, gates * hidden, features, dtype, weight=is_constant(op, 1))
-        yield Gemm(batch, gates * hidden, hidden, dtype, weight=is_constant(op, 2), steps=seq)
+        yield Gemm(seq * batch, gates * hidden, features, tensor(op, 1).dtype, weight=is_constant(op, 1))
+        yield Gemm(batch, gates * hidden, hidden, tensor(op, 2).dtype, weight=is_constant(op, 2), steps=seq)
         yield Elementwise(f"{cell.lower()}_gates", seq * batch * hidden, dtype, gate_ops(op, cell))
 
 
@@ -67,5 +68,12 @@ def recurrent(op: Op) -> Iterable[Primitive]:
 
 @define("com.microsoft.DynamicQuantizeLSTM", kind=Kind.RECURRENT, infer=_recurrence_types)
 def dynamic_quantize_lstm(op: Op) -> Iterable[Primitive]:
-    """An LSTM whose weights are integers, laid out (directions, input, gates·hidden)."""
-    return recurrence(op, "LSTM", integer(op, "hidden_size", dims(op, 2)[1]))
+    """An LSTM whose weights are integers, laid out (directions, input, gates·hidden), and multiplied as such.
+
+    Its input, and the hidden state of each step, are quantised before.
+    """
+    hidden = integer(op, "hidden_size", dims(op, 2)[1])
+    seq, batch, features = dims(op, 0)
+    quantized = seq * batch * (features + hidden) * dims(op, 1)[0]
+    yield Elementwise("quantize", quantized, tensor(op, 0).dtype, 2 + REQUANTIZE_OPS)
+    yield from recurrence(op, "LSTM", hidden)

@@ -143,6 +143,10 @@ def fused_mat_mul(op: Op) -> Iterable[Primitive]:
     return (matmul(left, right, tensor(op, 0).dtype, is_constant(op, 0, 1)), *_activation(op))
 
 
+_ON_INTEGERS = 4
+"""The ``accuracy_level`` of MatMulNBits at which it multiplies integers."""
+
+
 def _packed_type(op: Op) -> tuple[Type, ...] | None:
     a = ranked(op, 0)
     return None if a is None else with_shape(op, (*a[1][:-1], integer(op, "N", 0)))
@@ -150,11 +154,22 @@ def _packed_type(op: Op) -> tuple[Type, ...] | None:
 
 @define("com.microsoft.MatMulNBits", "com.microsoft.MatMulBnb4", kind=Kind.CONTRACTION, infer=_packed_type)
 def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
-    """MatMul with weights packed in a few bits, which are expanded (subtract, scale) once each."""
+    """MatMul with weights packed in a few bits, which are expanded (subtract, scale) once each.
+
+    At ``accuracy_level`` 4 the other factor is quantised in the same blocks and 8-bit integers are multiplied; the sum
+    of each block is scaled.
+    """
     n, k = integer(op, "N", 0), integer(op, "K", 0)
     dtype = tensor(op, 0).dtype
     rows = prod(dims(op, 0)[:-1])
-    return (Elementwise("dequantize", n * k, dtype, 2), Gemm(rows, n, k, dtype, weight=True))
+    if integer(op, "accuracy_level", 0) != _ON_INTEGERS:
+        return (Elementwise("dequantize", n * k, dtype, 2), Gemm(rows, n, k, dtype, weight=True))
+    blocks = -(-k // max(1, integer(op, "block_size", k)))
+    return (
+        Elementwise("quantize", rows * k, dtype, REQUANTIZE_OPS),
+        Gemm(rows, n, k, DType.I8, weight=True),
+        Elementwise("dequantize", rows * n * blocks, dtype, 2),
+    )
 
 
 @define(
