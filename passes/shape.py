@@ -52,6 +52,9 @@ _NUMPY_TYPES = {
 _FROM_TYPES = frozenset({"Shape", "Size", "SHAPE"})
 _DTYPES = {name: dtype for dtype, name in _NUMPY_TYPES.items()}
 
+_EXTENTS = frozenset({DType.I64, DType.BOOL})
+"""Element types of which nothing that is folded is a weight."""
+
 
 @dataclass(frozen=True)
 class ShapeInference(Pass):
@@ -112,7 +115,7 @@ class _Inference:
         for value, result in zip(op.results, results, strict=True):
             dense = Dense.of(_DTYPES[str(result.dtype)], result.shape, result.reshape(-1).tolist())
             wanted = (value.name, dense.type)
-            known = folded_attributes(op.inputs) if dense.type.dtype.is_float else {}
+            known = {} if dense.type.dtype in _EXTENTS else folded_attributes(op.inputs)
             made = graph.add(CONSTANT, [], [wanted], {"value": dense, **known}, loc=op.loc, before=op)
             constants.append(made.result)
         orphans.extend(value.op for value in op.inputs if value.op.name == CONSTANT)
