@@ -155,13 +155,17 @@ def _block_quantized_types(op: Op) -> tuple[Type, ...] | None:
 
 @define("com.microsoft.GatherBlockQuantized", kind=Kind.GATHER, infer=_block_quantized_types)
 def gather_block_quantized(op: Op) -> Lowering:
-    """Quantised rows fetched, then expanded: subtract and scale."""
-    rows, results, dtype = size(op, 1), elements(op), tensor(op, 2).dtype
-    stored = tensor(op, 0)
-    fetched = _bytes(results * integer(op, "bits", 4), DType.I8) // 8
+    """Quantised rows fetched with their scales and zero points, then expanded: subtract and scale."""
+    rows, results, stored = size(op, 1), elements(op), tensor(op, 0)
+    packing = 8 // integer(op, "bits", 4) if stored.dtype is DType.UI8 else 1
+    whole = max(1, size(op, 0) * packing)
+    tables = (index for index in (0, 2, 3) if op.operand(index) is not None)
     return Lowering(
-        (Gather(rows, results // max(1, rows), stored.dtype), Elementwise("dequantize", results, dtype, 2)),
-        {0: min(fetched, stored.bytes or fetched)},
+        (
+            Gather(rows, results // max(1, rows), stored.dtype),
+            Elementwise("dequantize", results, tensor(op, 2).dtype, 2),
+        ),
+        {index: (tensor(op, index).bytes or 0) * min(results, whole) // whole for index in tables},
     )
 
 

@@ -147,9 +147,15 @@ _ON_INTEGERS = 4
 """The ``accuracy_level`` of MatMulNBits at which it multiplies integers."""
 
 
+def _packed_columns(op: Op) -> tuple[int, int]:
+    """Columns of the result, and how many products each sums: K and N change places where ``transB`` is 0."""
+    n, k = integer(op, "N", 0), integer(op, "K", 0)
+    return (n, k) if integer(op, "transB", 1) else (k, n)
+
+
 def _packed_type(op: Op) -> tuple[Type, ...] | None:
     a = ranked(op, 0)
-    return None if a is None else with_shape(op, (*a[1][:-1], integer(op, "N", 0)))
+    return None if a is None else with_shape(op, (*a[1][:-1], _packed_columns(op)[0]))
 
 
 @define("com.microsoft.MatMulNBits", "com.microsoft.MatMulBnb4", kind=Kind.CONTRACTION, infer=_packed_type)
@@ -159,7 +165,7 @@ def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
     At ``accuracy_level`` 4 the other factor is quantised in the same blocks and 8-bit integers are multiplied; the sum
     of each block is scaled.
     """
-    n, k = integer(op, "N", 0), integer(op, "K", 0)
+    n, k = _packed_columns(op)
     dtype = tensor(op, 0).dtype
     rows = prod(dims(op, 0)[:-1])
     if integer(op, "accuracy_level", 0) != _ON_INTEGERS:

@@ -201,9 +201,10 @@ def as_built(shape: Decoder, bits: int = 16, packed_attention: bool = True) -> o
     """One step by contrib operators; with ``bits`` below 16 all products but the router's have packed weights."""
     net = Network("built_decoder", HALF, MICROSOFT)
     product = partial(_packed_product, net, bits) if bits < 16 else partial(_product, net)
-    lengths = net.op("Cast", net.op("Sub", net.op("ReduceSum", "attention_mask", net.ints(1), keepdims=0), net.number(1)),
-                     to=TensorProto.INT32)  # fmt: skip
-    total = net.op("Cast", net.op("Gather", net.op("Shape", "attention_mask"), net.number(1), axis=0), to=TensorProto.INT32)
+    counted = net.op("ReduceSum", "attention_mask", net.ints(1), keepdims=0)
+    lengths = net.op("Cast", net.op("Sub", counted, net.number(1)), to=TensorProto.INT32)
+    extent = net.op("Gather", net.op("Shape", "attention_mask"), net.number(1), axis=0)
+    total = net.op("Cast", extent, to=TensorProto.INT32)
     tables = [net.weight(131072, shape.head // 2) for _ in range(2)]
     x = net.op("Gather", net.weight(shape.vocab, shape.hidden), "input_ids")
     normed, presents = net.op("SimplifiedLayerNormalization", x, net.weight(shape.hidden), axis=-1), []
@@ -217,7 +218,10 @@ def as_built(shape: Decoder, bits: int = 16, packed_attention: bool = True) -> o
         made = _built_network(net, shape, product, normed, layer, bits)
         normed, x = _skip_norm(net, shape, x, made)
     logits = product(normed, shape.hidden, shape.vocab)
-    inputs = [("input_ids", TensorProto.INT64, ("batch", "seq")), ("attention_mask", TensorProto.INT64, ("batch", "past + seq"))]
+    inputs = [
+        ("input_ids", TensorProto.INT64, ("batch", "seq")),
+        ("attention_mask", TensorProto.INT64, ("batch", "past + seq")),
+    ]
     return net.model([*inputs, *_pasts(shape)], [logits, *presents])
 
 
