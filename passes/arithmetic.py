@@ -8,7 +8,7 @@ from ..calibration.roofline import Roofline
 from ..ir import Graph, Op
 from ..ir.primitives import Unknown
 from .fuse import kernel_ops, main_op
-from .lower import Work
+from .lower import QUANTIZED, Work
 from .quantized import DEQUANTIZE, QUANTIZE
 from .replacement import Declined
 
@@ -41,7 +41,7 @@ def why_floats(op: Op, graph: Graph) -> tuple[str, str]:
     The rule is that of an integer kernel whose conditions the operation does not meet, if there is one.
     """
     main = main_op(op)
-    if main.name in QUANTIZE | DEQUANTIZE or not _beside_conversions(op, graph):
+    if op.attributes.get(QUANTIZED) is True or main.name in QUANTIZE | DEQUANTIZE or not _beside_conversions(op, graph):
         return "", ""
     declined = next((fact for inner in kernel_ops(op) if (fact := inner.facts.get(Declined))), None)
     if declined is not None:

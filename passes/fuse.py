@@ -14,7 +14,8 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
   ``concatenate_integers: Operator`` — what becomes of quantised graphs (:mod:`.quantized`, :mod:`.channels_last`);
 - ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
   (:mod:`.replacement`);
-- ``match: PATTERN`` with ``name``, ``where`` and ``kind`` — operations that become one kernel (:mod:`.patterns`);
+- ``match: PATTERN`` with ``name``, ``where``, ``kind`` and ``quantized`` — operations that become one kernel
+  (:mod:`.patterns`), one that computes on what its operands are dequantised from;
 - ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
 
 A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a
@@ -33,7 +34,7 @@ from ..targets import RuleSource
 from .base import Context, Pass, PassError
 from .blocked_layout import blocked_values, reordered_bytes
 from .bodies import Body, bodies_of
-from .lower import KERNEL
+from .lower import KERNEL, QUANTIZED
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
 from .replacement import Declined, decline, parse_replacement, replace_match
@@ -129,12 +130,13 @@ def _opened(body: Body) -> Graph:
 
 @dataclass(slots=True)
 class _Group:
-    """Operations that become one kernel, in the order they were matched (root first)."""
+    """Operations that become one kernel, in the order they were matched (root first), and what its rule says of it."""
 
     ops: list[Op]
     name: str
     where: str
     kind: str = ""
+    quantized: bool = False
 
 
 @dataclass(slots=True)
@@ -150,10 +152,10 @@ class _State:
     def free(self, op: Op) -> bool:
         return op not in self.group_of and op.name not in (INPUT, OUTPUT, CONSTANT)
 
-    def add(self, match: Match, name: str, where: str, kind: str) -> None:
-        group = _Group(list(match.ops), name, where, kind)
+    def add(self, match: Match, group: _Group) -> None:
+        group.ops.extend(match.ops)
         self.group_of.update((op, group) for op in match.ops)
-        self.context.count(f"fuse: {where}")
+        self.context.count(f"fuse: {group.where}")
 
     def materialise(self) -> None:
         layouts = self._layouts()
@@ -232,7 +234,7 @@ def _layout_step(block: int) -> Step:
 def _match_step(rule: Mapping[str, Any], where: str) -> Step:
     pattern = parse_pattern(str(rule["match"]))
     conditions = [parse_condition(text) for text in str(rule["where"]).split(" and ")] if "where" in rule else []
-    name, kind = str(rule.get("name", "")), str(rule.get("kind", ""))
+    name, kind, quantized = str(rule.get("name", "")), str(rule.get("kind", "")), rule.get("quantized") is True
     _kinds([kind] if kind else [])
     roots = root_names(pattern)
     kinds = frozenset(Kind(root[1:]) for root in roots if root.startswith("@"))
@@ -251,7 +253,7 @@ def _match_step(rule: Mapping[str, Any], where: str) -> Step:
                         decline(match, replacement, failed, where)
                     continue
                 if replacement is None:
-                    state.add(match, name, where, kind)
+                    state.add(match, _Group([], name, where, kind, quantized))
                 else:
                     replace_match(state.graph, match, replacement)
                     state.context.count(f"fuse: {where}")
@@ -297,7 +299,7 @@ def _absorb_producers(
     group = state.group_of.get(op) or _Group([op], "", where)
     while (other := _mergeable(state, group, producers, consumers)) is not None:
         group.ops.extend(other.ops)
-        group.name = ""
+        group.name, group.quantized = "", group.quantized or other.quantized
         state.group_of.update((member, group) for member in group.ops)
 
 
@@ -349,6 +351,7 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
         region.add(OUTPUT, [image[value]])
     attributes: dict[str, Any] = {"captures": len(operands), "rule": group.where}
     attributes.update({key: text for key, text in (("pattern", group.name), ("kind", group.kind)) if text})
+    attributes.update({QUANTIZED: True} if group.quantized else {})
     names = [(value.name, value.type) for value in results]
     loc = Location.union(op.loc for op in members)
     kernel = graph.add(KERNEL, operands, names, attributes, regions=[region], loc=loc, before=members[-1])
@@ -381,9 +384,15 @@ def main_op(op: Op) -> Op:
 
 
 def pattern_of(op: Op) -> str:
-    """What was fused: the rule's name for it, else the operators in order, ``Conv_Relu``."""
+    """What was fused: the rule's name for it, else the operators in order, ``Conv_Relu``.
+
+    A kernel on quantised values goes without the conversions, ``Quantized_Conv_Relu``.
+    """
     name = op.attributes.get("pattern") if op.name == KERNEL else None
     if isinstance(name, str):
         return name
+    if op.attributes.get(QUANTIZED) is True:
+        between = [m.base_name for m in kernel_ops(op) if kind_of(m) not in (Kind.VIEW, Kind.QUANTIZATION)]
+        return "_".join(("Quantized", *between))
     inner = [member.base_name for member in kernel_ops(op) if kind_of(member) is not Kind.VIEW]
     return "_".join(inner) or kernel_ops(op)[0].base_name

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, definition, kind_of, lowering
+from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, TensorType, Value, definition, kind_of, lowering
 from ..ir.primitives import Primitive, Unknown, flops, repeated
 from .base import Context, Pass, PassError
 from .bodies import Bodies, Body, bodies_of, nested_bodies
+from .quantized import DEQUANTIZE
 from .weights import is_weight
 
 __all__ = ["KERNEL", "Inside", "Lower", "Work", "take", "weight_reads"]
 
 KERNEL = "graphs.kernel"
 """Name of the operation that holds a fused kernel's operations in its region."""
+
+QUANTIZED = "quantized"
+"""Attribute of a kernel that computes on what its operands are dequantised from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +197,27 @@ def _lower_kernel(kernel: Op) -> None:
     (region,) = kernel.regions
     primitives: list[Primitive] = []
     for op in region.body:
-        op.facts.add(_work(op))
+        work = _work(op)
+        op.facts.add(_on_integers(op, work) if kernel.attributes.get(QUANTIZED) else work)
         primitives.extend(op.facts[Work].primitives)
     reads = tuple(_read_bytes(region, entry.result) for entry in region.inputs)
     writes = tuple(_written_bytes(exit.operands[0]) for exit in region.outputs)
     kernel.facts.add(Work(tuple(primitives), reads, writes))
+
+
+def _on_integers(op: Op, work: Work) -> Work:
+    """The work of an operation in a kernel that computes on what its operands are dequantised from.
+
+    The dequantisation is none then, but for a scale that rides on the sums.
+    """
+    if op.name in DEQUANTIZE:
+        return replace(work, primitives=())
+    sources = (value.op.operand(0) for value in op.inputs if value.op.name in DEQUANTIZE)
+    source = next((value for value in sources if value is not None and isinstance(value.type, TensorType)), None)
+    if source is None or not isinstance(source.type, TensorType):
+        return work
+    dtype = source.type.dtype
+    return replace(work, primitives=tuple(replace(p, dtype=dtype) for p in work.primitives))
 
 
 def _read_bytes(region: Graph, value: Value) -> int:

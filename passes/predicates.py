@@ -119,6 +119,15 @@ def _bits(_: Environment, values: Sequence[Value], numbers: Sequence[float]) -> 
     return all((dtype := _dtype(value)) is not None and dtype.is_integer and dtype.bits in numbers for value in values)
 
 
+def _width(_: Environment, values: Sequence[Value], numbers: Sequence[float]) -> bool:
+    """A type of one of these widths, integer or not."""
+    return all((dtype := _dtype(value)) is not None and dtype.bits in numbers for value in values)
+
+
+def _unsigned(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    return all((dtype := _dtype(v)) is not None and dtype.is_integer and dtype not in _SIGNED for v in values)
+
+
 def _signed(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
     return all((dtype := _dtype(value)) is not None and dtype in _SIGNED for value in values)
 
@@ -237,7 +246,9 @@ _PREDICATES: dict[str, Predicate] = {
     "bias_of": _bias_of,
     "per_channel": _per_channel,
     "bits": _bits,
+    "width": _width,
     "signed": _signed,
+    "unsigned": _unsigned,
     "same_type": _same_type,
     "signed_alike": _signed_alike,
     "equal": _equal,

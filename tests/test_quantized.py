@@ -99,6 +99,17 @@ def _first_two(report: Report) -> list[KernelReport]:
     return [integer, next(k for k in convolutions if k.arithmetic_precision == "fp32" and k.macs > integer.macs)]
 
 
+def test_other_runtimes_run_convolutions_between_conversions_on_integers(quantised: Quantised) -> None:
+    graph = quantised("squeezenet1_1", "qdq")
+    for target in ("nvidia-h100-sxm:tensorrt", "nucleo-l4r5zi:tflite-micro"):
+        report = graphs.run("fuse,lower,cost", graphs.load(graph), target=target)
+        patterns = [kernel.pattern for kernel in report.kernels]
+        assert patterns.count("Quantized_Conv") == 26 and "Conv" not in patterns
+        assert report.total.macs_by_precision == {"int8": report.total.macs}
+    eager = graphs.run("fuse,lower,cost", graphs.load(graph), target="intel-core-i7-12700k:pytorch-eager")
+    assert eager.total.macs_by_precision == {"fp32": report.total.macs}
+
+
 def test_the_reason_for_floats_is_explained(quantised: Quantised) -> None:
     graph = graphs.run("fuse,lower,cost", graphs.load(quantised("squeezenet1_1", "qdq")), target=DEVICE).graph
     steps = {step.topic: step for step in explain(graph, find_kernel(graph, "node_Conv_8"), load_target(DEVICE)).steps}
