@@ -1,6 +1,6 @@
 """Whether the multiply-accumulates of exported networks are those that PyTorch's FlopCounterMode counts.
 
-    python benchmarks/torch_flops.py [--keep FOLDER] [--binding 1|2|3] [NAME ...]
+    python benchmarks/torch_flops.py [--keep FOLDER] [--exporter torchscript] [--binding 1|2|3] [NAME ...]
 
 Every architecture of the zoo, or those named, is exported with open dimensions (into FOLDER, where it is found again),
 bound, and compared with what the counter sees when the module itself runs at the same extents: as many convolutions
@@ -21,14 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from claims.torch_macs import CLASSES, Agreement, agreement, lowered_macs
 from flop_counter import counted
-from zoo import ARCHITECTURES, Architecture
+from zoo import ARCHITECTURES, EXPORTERS, Architecture, exported
 
 
-def compared(architecture: Architecture, folder: Path, binding: int) -> Agreement:
-    """Export what is not in the folder yet, and count it on both sides."""
-    path = folder / f"{architecture.name}.onnx"
-    if not path.exists():
-        architecture.export(path)
+def compared(architecture: Architecture, path: Path, binding: int) -> Agreement:
+    """Count a network on both sides."""
     dims = architecture.bindings[binding]
     return agreement(counted(architecture.module(), architecture.arguments(dims)), *lowered_macs(path, dims))
 
@@ -47,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(ARCHITECTURES)}")
     parser.add_argument("--keep", type=Path, help="folder where exported networks are kept and found again")
+    parser.add_argument("--exporter", choices=EXPORTERS, default=EXPORTERS[0])
     parser.add_argument("--binding", type=int, choices=(1, 2, 3), default=1)
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in ARCHITECTURES]:
@@ -56,14 +54,10 @@ def main() -> int:
     print(f"{'':32} {'conv, torch':>15} {'here':>15} {'matmul, torch':>15} {'here':>15}  equal  differ  wrong")
     all_found: list[Agreement] = []
     with tempfile.TemporaryDirectory(prefix="networks-") as temporary:
-        folder = options.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in options.names or ARCHITECTURES:
-            if missing := ARCHITECTURES[name].missing:
-                print(f"{name}: left out, needs {', '.join(missing)}", file=sys.stderr)
-                continue
-            all_found.append(compared(ARCHITECTURES[name], folder, options.binding - 1))
-            show(name, all_found[-1])
+        folder, names = options.keep or Path(temporary), options.names or ARCHITECTURES
+        for architecture, path in exported(names, folder, options.exporter):
+            all_found.append(compared(architecture, path, options.binding - 1))
+            show(architecture.name, all_found[-1])
     same = sum(not (found.differences or found.faults) for found in all_found)
     wrong = sum(bool(found.faults) for found in all_found)
     equal = sum(found.equal for found in all_found)

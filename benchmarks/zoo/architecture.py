@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Architecture", "Input"]
+__all__ = ["EXPORTERS", "Architecture", "Input"]
 
 Extents = Mapping[str, int]
+EXPORTERS = ("dynamo", "unoptimized", "torchscript")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,57 @@ class Architecture:
         with torch.no_grad():
             return torch.export.export(self.module(), (), self.arguments(), dynamic_shapes=shapes)
 
-    def export(self, path: Path, optimize: bool = True) -> None:
-        """Write the network as ONNX with its open dimensions, its weights beside it."""
+    def export(self, path: Path, exporter: str = "dynamo") -> None:
+        """Write the network as ONNX with its open dimensions, its weights beside it.
+
+        ``exporter`` is one of :data:`EXPORTERS`: ``dynamo`` is torch's today, ``unoptimized`` the same without its
+        optimiser, ``torchscript`` the one before it, which most files in the world were made with.
+        """
         import torch
 
         with torch.no_grad():
+            if exporter == "torchscript":
+                _export_traced(self, path)
+                return
             program = torch.onnx.export(
                 self.module(),
                 (),
                 kwargs=self.arguments(),
                 dynamo=True,
                 dynamic_shapes=self.dynamic_shapes(),
-                optimize=optimize,
+                optimize=exporter == "dynamo",
                 verbose=False,
             )
         program.save(str(path), external_data=True)
+
+
+def _export_traced(architecture: Architecture, path: Path) -> None:
+    import torch
+
+    names = [item.name for item in architecture.inputs]
+
+    class Positional(torch.nn.Module):
+        """The module taking its arguments in order and returning a tuple, as tracing wants it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.named = architecture.module()
+
+        def forward(self, *values: Any) -> Any:
+            leaves = torch.utils._pytree.tree_leaves(self.named(**dict(zip(names, values, strict=True))))
+            return tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it has operators of its own, which cannot be exported
+    try:
+        torch.onnx.export(
+            Positional().eval(),
+            tuple(architecture.arguments().values()),
+            str(path),
+            dynamo=False,
+            input_names=names,
+            dynamic_axes=architecture.dynamic_shapes(),
+            do_constant_folding=False,
+        )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
