@@ -7,12 +7,13 @@ Result types come from onnx's whole-model inference on that stripped model, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT
 from ..ir.onnx_types import dtype_of
+from .isolation import isolated
 from .registry import FrontendError
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_names", "infer_types", "keeps_values", "strip_weights"]
 
-_HIDDEN = "graphs.hidden"
 _LARGEST = 1 << 12
 """Extent of an input above which onnx does not propagate values: at 65,536 it takes seconds and gigabytes."""
-_OUTPUT_COUNTS = ("num_outputs", "split")
 
 
 def keeps_values(tensor: TensorProto) -> bool:
@@ -60,6 +59,7 @@ def check_names(model: ModelProto, label: str) -> None:
 
 def _node_names(node: NodeProto) -> Iterator[str]:
     yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+    yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
     for attribute in node.attribute:
         yield attribute.name
         if attribute.HasField("t"):
@@ -111,30 +111,29 @@ def _strip(tensor: TensorProto) -> None:
 def infer_types(model: ModelProto) -> ModelProto:
     """Return the model with onnx's inferred types; unchanged where inference fails: ``shape`` then works them out.
 
-    onnx's inference, being C++, ends the whole process on some ill-formed models. What is known to do so is hidden from
-    it: negative dimensions that the file states; splits that say another number of outputs than they have; and slices,
-    in a first inference that shows whether they would meet a negative dimension, which a window larger than its input
-    yields. Its propagation of values lists the elements of any vector: not done where an input has a large extent.
+    onnx's inference, being C++ that trusts its input, ends the process on some ill-formed models: it runs in one of its
+    own. Its propagation of values lists the elements of any vector: not done where an input has a large extent.
     """
     _forget_negative_extents(model.graph)
     values = all(dim.dim_value <= _LARGEST for info in model.graph.input for dim in _extents(info))
-    hidden = _hide(model, _wrong_split)
-    sliceless = _hide(hidden, lambda node: node.op_type == "Slice")
-    if sliceless is not hidden:
-        inferred = _infer(sliceless, values)
-        if any(_negative_extents(graph) for graph in _graphs(inferred.graph)):
-            return _show(inferred)
-    return _show(_infer(hidden, values))
+    content = isolated(lambda: _inferred(model, values), *_allowance(model))
+    if content is None:
+        return model
+    inferred: ModelProto = model.__class__.FromString(content)
+    return inferred
 
 
-def _infer(model: ModelProto, values: bool) -> ModelProto:
+def _inferred(model: ModelProto, values: bool) -> bytes:
     from onnx import shape_inference
 
-    try:
-        inferred: ModelProto = shape_inference.infer_shapes(model, data_prop=values)
-    except Exception:  # the binding raises several unrelated types; an ill-typed model is analysed all the same
-        return model
-    return inferred
+    content: bytes = shape_inference.infer_shapes(model, data_prop=values).SerializeToString()
+    return content
+
+
+def _allowance(model: ModelProto) -> tuple[int, int]:
+    """Seconds and bytes: several times what a sound model of that size takes."""
+    size: int = model.ByteSize()
+    return 10 + size // 1_000_000, (1 << 29) + 30 * size
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -144,39 +143,6 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _graphs(attribute.g)
-
-
-def _hide(model: ModelProto, unsafe: Callable[[NodeProto], bool]) -> ModelProto:
-    """A copy in which onnx does not know the unsafe nodes' operators; the model itself if there are none."""
-    from onnx import ModelProto
-
-    if not any(not node.domain and unsafe(node) for graph in _graphs(model.graph) for node in graph.node):
-        return model
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    copy.opset_import.add(domain=_HIDDEN, version=1)
-    for graph in _graphs(copy.graph):
-        for node in graph.node:
-            if not node.domain and unsafe(node):
-                node.domain = _HIDDEN
-    return copy
-
-
-def _show(model: ModelProto) -> ModelProto:
-    """Take back what :func:`_hide` did, in place."""
-    for graph in _graphs(model.graph):
-        for node in graph.node:
-            if node.domain == _HIDDEN:
-                node.domain = ""
-    return model
-
-
-def _wrong_split(node: NodeProto) -> bool:
-    """Whether a split says another number of outputs than it has: onnx then reads beyond an array."""
-    if node.op_type != "Split":
-        return False
-    said = [a.i if a.name == "num_outputs" else len(a.ints) for a in node.attribute if a.name in _OUTPUT_COUNTS]
-    return any(count != len(node.output) for count in said)
 
 
 def _extents(info: ValueInfoProto) -> Sequence[TensorShapeProto.Dimension]:

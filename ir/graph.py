@@ -4,8 +4,8 @@ Operations are the nodes. Each operand use is one edge from the operation that m
 keyed by operand index and carrying the value: ``Mul(x, x)`` has two edges. Graph inputs, constants and outputs are
 operations too, so every edge has two ends.
 
-The one truth about uses is :attr:`Op.operands`; the edges index the other direction. Only :meth:`Graph.add`,
-:meth:`Graph.set_operand`, :meth:`Graph.replace` and :meth:`Graph.erase` touch either.
+The one truth about uses is :attr:`Op.operands`; the edges, and what each value keeps for itself, index the other
+direction. Only :meth:`Graph.add`, :meth:`Graph.set_operand`, :meth:`Graph.replace` and :meth:`Graph.erase` touch them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import networkx as nx
 
@@ -46,9 +46,10 @@ class CycleError(ValueError):
 class Value:
     """What an operation makes and others read. Compares by identity."""
 
-    __slots__ = ("index", "name", "op", "type")
+    __slots__ = ("_uses", "index", "name", "op", "type")
 
     def __init__(self, name: str, type: Type, op: Op, index: int) -> None:
+        self._uses: dict[tuple[Op, int], None] = {}
         self.name = name
         self.type = type
         self.op = op
@@ -81,7 +82,7 @@ class Op:
     regions read from outside: every region has an input for each of them, after its own. Compares by identity.
     """
 
-    __slots__ = ("attributes", "facts", "loc", "name", "operands", "order", "regions", "results")
+    __slots__ = ("_operands", "_pending", "attributes", "facts", "loc", "name", "order", "regions", "results")
 
     def __init__(
         self,
@@ -93,13 +94,36 @@ class Op:
         order: tuple[int, ...],
     ) -> None:
         self.name = name
-        self.operands = operands
+        self._operands = operands
+        self._pending: dict[int, Value | None] | None = None
         self.results: tuple[Value, ...] = ()
         self.attributes = MappingProxyType(dict(attributes))
         self.regions = regions
         self.loc = loc
         self.facts = FactMap()
         self.order = order
+
+    @property
+    def operands(self) -> tuple[Value | None, ...]:
+        """What the operation reads, in order; ``None`` where the source leaves an operand out."""
+        if self._pending is not None:
+            changed = list(self._operands)
+            for index, value in self._pending.items():
+                changed[index] = value
+            self._operands, self._pending = tuple(changed), None
+        return self._operands
+
+    @operands.setter
+    def operands(self, operands: tuple[Value | None, ...]) -> None:
+        self._operands, self._pending = operands, None
+
+    def _put_operand(self, index: int, value: Value | None) -> Value | None:
+        """Change one operand and return what it was; a join of thousands is not copied for each of them."""
+        if self._pending is None:
+            self._pending = {}
+        old = self._pending.get(index, self._operands[index])
+        self._pending[index] = value
+        return old
 
     @property
     def dialect(self) -> str:
@@ -154,6 +178,7 @@ class Graph:
         self._nx: nx.MultiDiGraph[Op] = nx.MultiDiGraph()
         self._view: nx.MultiDiGraph[Op] = _frozen_view(self._nx)
         self._values: dict[str, Value] = {}
+        self._suffixes: dict[str, int] = {}
         self._serial = 0
         self._cache: dict[object, tuple[int, object]] = {}
 
@@ -209,13 +234,8 @@ class Graph:
         return (value for op in self.ops for value in op.results)
 
     def uses(self, value: Value) -> list[tuple[Op, int]]:
-        """Return every (operation, operand index) that reads ``value``."""
-        return [
-            (user, cast(int, index))  # networkx's stubs take every edge key for a string
-            for user in self._nx.successors(value.op)
-            for index, edge in self._nx.get_edge_data(value.op, user).items()
-            if edge["value"] is value
-        ]
+        """Return every (operation, operand index) that reads ``value``, in the order they came to."""
+        return list(value._uses)
 
     def users(self, op: Op) -> list[Op]:
         """Return the operations that read any result of ``op``, each once."""
@@ -276,7 +296,7 @@ class Graph:
         op.operands = tuple(operands)
         for index, value in enumerate(op.operands):
             if value is not None:
-                self._nx.add_edge(value.op, op, key=index, value=value)
+                self._join(value, op, index)
         self.revision += 1
         return op
 
@@ -287,15 +307,15 @@ class Graph:
             IndexError: the operation has no such operand.
             ValueError: ``value`` is no value of this graph.
         """
-        if not 0 <= index < len(op.operands):
+        if not 0 <= index < len(op._operands):
             raise IndexError(f"{op.label} has {len(op.operands)} operands, none is number {index}")
         self._require((value,))
-        old = op.operands[index]
+        old = op._put_operand(index, value)
         if old is not None:
             self._nx.remove_edge(old.op, op, key=index)
-        op.operands = (*op.operands[:index], value, *op.operands[index + 1 :])
+            del old._uses[op, index]
         if value is not None:
-            self._nx.add_edge(value.op, op, key=index, value=value)
+            self._join(value, op, index)
         self.revision += 1
 
     def replace(self, op: Op, values: Sequence[Value]) -> None:
@@ -316,6 +336,9 @@ class Graph:
         if self._nx.out_degree(op):
             raise ValueError(f"{op.label} cannot be erased: {self.users(op)[0].label} reads it")
         self._nx.remove_node(op)
+        for index, operand in enumerate(op.operands):
+            if operand is not None:
+                del operand._uses[op, index]
         for value in op.results:
             del self._values[value.name]
         op.operands = ()
@@ -370,6 +393,10 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self)} ops>"
 
+    def _join(self, value: Value, op: Op, index: int) -> None:
+        self._nx.add_edge(value.op, op, key=index, value=value)
+        value._uses[op, index] = None
+
     def _require(self, values: Sequence[Value | None]) -> None:
         for value in values:
             if value is not None and value.op not in self._nx:
@@ -378,9 +405,10 @@ class Graph:
     def _fresh(self, wanted: str) -> str:
         if wanted not in self._values:
             return wanted
-        suffix = 1
+        suffix = self._suffixes.get(wanted, 1)
         while f"{wanted}_{suffix}" in self._values:
             suffix += 1
+        self._suffixes[wanted] = suffix
         return f"{wanted}_{suffix}"
 
 

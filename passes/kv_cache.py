@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..ir import INPUT, OUTPUT, Graph, Kind, Op, TensorType, Value, definition, kind_of
+from ..ir import INPUT, Graph, Kind, Op, TensorType, Value, definition, kind_of
 from .lower import KERNEL
 
 __all__ = ["Cache", "cache_bytes", "cache_values", "caches", "held_in_caches"]
@@ -24,6 +24,11 @@ _LOOKED_INTO = frozenset({KERNEL, "onnx.If"})
 
 _READS_ITS_CACHE = frozenset({Kind.CONTRACTION, Kind.RECURRENT})
 """Kinds of operators that read the cache which they continue: attention."""
+
+_LONGEST_WAY = 256
+"""Operations between a cache before the step and after it; decoders have a handful."""
+
+_ENOUGH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +94,31 @@ class _Origin:
 
 def _origin(graph: Graph, value: Value) -> _Origin | None:
     """Follow ``value`` back to an input of ``graph``; ``None`` where something else than handing on made it."""
+    readers = graph.cached(_readers)
     reader: Op | None = None
     continued = used = read = False
-    while value.op.name != INPUT:
-        read = read or any(user is not reader and user.name != OUTPUT for user, _ in graph.uses(value))
+    for _ in range(_LONGEST_WAY):
+        if value.op.name == INPUT:
+            return _Origin(value, continued, used)
+        read = read or any(user is not reader for user in readers.get(value, ()))
         step = _step_back(value)
         if step is None:
             return None
         if step.continued:
             continued, used = True, used or read or step.used
         value, reader = step.value, value.op
-    return _Origin(value, continued, used)
+    return None
+
+
+def _readers(graph: Graph) -> dict[Value, set[Op]]:
+    """One or two of the operations that read each value; the graph's outputs are none."""
+    found: dict[Value, set[Op]] = {}
+    for op in graph.body:
+        for value in op.inputs:
+            readers = found.setdefault(value, set())
+            if len(readers) < _ENOUGH:
+                readers.add(op)
+    return found
 
 
 def _step_back(value: Value) -> _Origin | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..ir import (
@@ -17,6 +18,7 @@ from ..ir import (
     DType,
     Expression,
     Graph,
+    Kind,
     Op,
     OpDef,
     OptionalType,
@@ -194,6 +196,9 @@ def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> l
     if any(isinstance(v.type, TensorType) and (v.type.elements or 0) > FOLD_LIMIT for v in op.results):
         return None
     try:
+        shapes = [array.shape for array in arrays if array is not None]
+        if entry.kind is Kind.ELEMENTWISE and prod(np.broadcast_shapes(*shapes)) > FOLD_LIMIT:
+            return None
         with np.errstate(all="ignore"):
             outcome = entry.evaluate(op, *arrays)
     except MALFORMED:

@@ -30,7 +30,12 @@ def split_siblings(graph: Graph) -> int:
     merged = 0
     for value in list(graph.values()):
         readers = graph.users(value.op) if value.op in graph and len(value.op.results) == 1 else []
-        if len(readers) < 2 or not isinstance(value.type, TensorType) or not value.type.static:
+        if (
+            len(readers) < 2
+            or not isinstance(value.type, TensorType)
+            or not value.type.static
+            or not value.type.elements
+        ):
             continue
         parts = [part for op in readers if (part := _part(op, value))]
         if len(parts) == len(readers) and _covers(parts, value.type.dims):
@@ -44,7 +49,7 @@ def _part(op: Op, value: Value) -> _Part | None:
         return None
     if op.name == "onnx.Gather":
         index, axis = _scalar(op.operand(1)), op.attributes.get("axis", 0)
-        if index is None or not isinstance(axis, int):
+        if index is None or not isinstance(axis, int) or not value.type.dims:
             return None
         axis %= len(value.type.dims)
         start = index % value.type.dims[axis]
@@ -57,7 +62,7 @@ def _part(op: Op, value: Value) -> _Part | None:
 def _slice(op: Op, type: TensorType) -> _Part | None:
     starts, ends, axes = (_scalar(op.operand(index)) for index in (1, 2, 3))
     step = _scalar(op.operand(4)) if op.operand(4) is not None else 1
-    if starts is None or ends is None or axes is None or step != 1:
+    if starts is None or ends is None or axes is None or step != 1 or not type.dims:
         return None
     axis = axes % len(type.dims)
     extent = type.dims[axis]

@@ -34,12 +34,13 @@ def fuzz(first: int, count: int, seconds: int) -> None:
 
 
 def test_damaged_models_are_refused_or_analysed() -> None:
-    fuzz(0, 150, seconds=240)
+    fuzz(0, 100, seconds=120)
 
 
 @pytest.mark.slow
-def test_more_damaged_models_are_refused_or_analysed() -> None:
-    fuzz(1000, 3000, seconds=1500)
+def test_two_thousand_damaged_models_are_refused_or_analysed() -> None:
+    """As many again of every kind: bytes, wire format, text and structure (benchmarks/fuzz.py tries 50,000)."""
+    fuzz(1000, 2000, seconds=900)
 
 
 # -- what onnx's inference does not survive ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ..targets import Target
 from .emit.layout import styled
 from .emit.rows import labels
 from .emit.view import View
-from .terminal import harmless
+from .terminal import harmless, visible
 from .units import duration
 
 __all__ = ["explanation"]
@@ -41,15 +41,15 @@ def explanation(report: Report, node: str, target: Target, view: View) -> str:
 
 
 def _headline(found: Explanation, view: View) -> str:
-    operations = ", ".join(f'{operator} "{name}"' for operator, name in found.operations)
-    return f"{styled(found.name, 'bold', view.color)}   {found.pattern} ({operations})\n"
+    operations = visible(", ".join(f'{operator} "{name}"' for operator, name in found.operations))
+    return f"{styled(visible(found.name), 'bold', view.color)}   {visible(found.pattern)} ({operations})\n"
 
 
 def _step(step: Step, view: View) -> str:
     outcome = f" = {duration(step.seconds)}" if step.seconds is not None else ""
     margin = " " * (2 + _TOPIC_WIDTH)
     room = max(view.width - len(margin), 40)
-    lines = textwrap.wrap(step.formula + outcome, room, break_long_words=False) or [""]
+    lines = textwrap.wrap(visible(step.formula + outcome), room, break_long_words=False) or [""]
     lines += [styled(line, "dim", view.color) for line in textwrap.wrap(step.source, room, break_long_words=False)]
     topic = styled(f"{step.topic:<{_TOPIC_WIDTH}}", "bold", view.color)
     return f"  {topic}" + f"\n{margin}".join(lines) + "\n"

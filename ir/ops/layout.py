@@ -311,7 +311,7 @@ def _tile_types(op: Op) -> tuple[Type, ...] | None:
 
 def _evaluate_tile(op: Op, x: Array, repeats: Array) -> Array | None:
     times = [int(repeat) for repeat in repeats]
-    return np.tile(x, times) if x.size * prod(times) <= FOLD_ELEMENTS else None
+    return np.tile(x, times) if x.size * prod(max(1, repeat) for repeat in times) <= FOLD_ELEMENTS else None
 
 
 @define("onnx.Tile", kind=Kind.LAYOUT, infer=_tile_types, evaluate=_evaluate_tile)

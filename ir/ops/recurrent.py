@@ -38,6 +38,9 @@ def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
     return (TensorType(x[0], whole), TensorType(x[0], state), TensorType(x[0], state))[: len(op.results)]
 
 
+_MOST_DIRECTIONS = 2
+
+
 def gate_ops(op: Op, cell: str) -> int:
     """Operations per hidden element and step: each gate's two projections and bias added, activations, joining."""
     given = op.attributes.get("activations")
@@ -53,6 +56,8 @@ def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
     if integer(op, "layout", 0):
         seq, batch = batch, seq
     directions = dims(op, 1)[0]
+    if directions > _MOST_DIRECTIONS:
+        raise ValueError(f"it goes in {directions} directions")
     dtype, gates = tensor(op, 0).dtype, GATES[cell]
     for _ in range(directions):
         yield Gemm(seq * batch, gates * hidden, features, tensor(op, 1).dtype, weight=is_constant(op, 1))

@@ -2,10 +2,11 @@
 
     python tests/oracles/fuzzing.py FIRST_SEED COUNT [light|all]
 
-Everything follows from the seed. A line of JSON is printed for each seed that failed, and one with the counts at the
-end; the process exits with 1 if there was a failure. A failure is any exception that is not a `GraphsError` which
-blames the input, output that is no JSON, CSV or IR or that could drive a terminal, more than `SECONDS`, or memory of
-more than `MOST_BYTES`. A file that takes longer than `SECONDS` ends the process with a traceback, C++ included.
+Everything follows from the seed. A line of JSON is printed before each seed and for each that failed, and one with the
+counts at the end; the process exits with 1 if there was a failure. A failure is any exception that is not a
+`GraphsError` which blames the input, output that is no JSON, CSV or IR or that could drive a terminal, more than
+`SECONDS`, or memory of more than `MOST_BYTES`. A file that takes longer than `SECONDS` ends the process with a
+traceback, C++ included.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def main(first: int, count: int, corpus: str) -> int:
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as name:
         fuzzer = Fuzzer(Path(name))
         for seed in range(first, first + count):
-            Path(name, "seed").write_text(str(seed))
+            print(json.dumps({"at": seed}), flush=True)
             content = broken_input(seed, models)
             faulthandler.dump_traceback_later(SECONDS, exit=True)
             started = time.perf_counter()

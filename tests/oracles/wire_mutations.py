@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 
 __all__ = ["rewired"]
@@ -60,7 +59,7 @@ def _change(message: list[_Field], chance: random.Random) -> None:
         case 3:
             chosen.number = chance.randrange(1, 27)
         case 4:
-            other = deepcopy(chance.choice(chance.choice([h for h in holders if h])))
+            other = _copied(chance.choice(chance.choice([h for h in holders if h])))
             holder[at] = _Field(chosen.number, other.wire, other.value, other.inner)
         case 5:
             nested = chosen
@@ -86,6 +85,11 @@ def _set(chosen: _Field, chance: random.Random) -> None:
         chosen.inner = None
         packed = b"".join(_varint(chance.choice(_EXTREMES)) for _ in range(chance.choice([1, 2, 4, 500])))
         chosen.value = chance.choice([*_TEXTS, packed, packed])
+
+
+def _copied(item: _Field) -> _Field:
+    inner = None if item.inner is None else [_copied(part) for part in item.inner]
+    return _Field(item.number, item.wire, item.value, inner)
 
 
 def _holders(message: list[_Field]) -> Iterator[list[_Field]]:
