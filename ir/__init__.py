@@ -7,10 +7,11 @@ from .attributes import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense
 from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided
 from .expression_text import ExpressionError, expression_text, parse_expression
 from .facts import Fact, FactMap
-from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
+from .graph import CONSTANT, INPUT, OUTPUT, Graph, Op, Value
 from .inequalities import largest, smallest
 from .limits import MOST_ELEMENTS, possible
 from .location import UNKNOWN_LOCATION, Location, Origin
+from .order import CycleError
 from .parser import ParseError, parse, parse_all
 from .printer import print_attribute, print_graph
 from .registry import (

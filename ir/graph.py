@@ -11,7 +11,6 @@ direction. Only :meth:`Graph.add`, :meth:`Graph.set_operand`, :meth:`Graph.repla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -21,9 +20,10 @@ from .attributes import Attribute, Dense, same_attribute
 from .facts import FactMap
 from .limits import make_room
 from .location import UNKNOWN_LOCATION, Location
+from .order import topological_order
 from .types import TensorType, Type
 
-__all__ = ["CONSTANT", "INPUT", "OUTPUT", "CycleError", "Graph", "Op", "Value"]
+__all__ = ["CONSTANT", "INPUT", "OUTPUT", "Graph", "Op", "Value"]
 
 INPUT = "graphs.input"
 OUTPUT = "graphs.output"
@@ -33,14 +33,6 @@ T = TypeVar("T")
 
 _LAST = 1 << 62
 """Ends an operation's place in the order: what is put before it takes its place, then its own number, and so on."""
-
-
-class CycleError(ValueError):
-    """The graph has a cycle, so there is no order to run it in. ``ops`` are some of the operations on it."""
-
-    def __init__(self, ops: Sequence[Op]) -> None:
-        self.ops = tuple(ops)
-        super().__init__(f"the graph has a cycle through {', '.join(op.label for op in self.ops[:3])}")
 
 
 class Value:
@@ -198,7 +190,7 @@ class Graph:
         Raises:
             CycleError: there is no such order.
         """
-        return self.cached(_topological_order)
+        return self.cached(topological_order)
 
     @property
     def inputs(self) -> tuple[Op, ...]:
@@ -428,33 +420,6 @@ def _same_op(mine: Op, theirs: Op, image: dict[Value | None, Value | None]) -> b
         and mine.facts == theirs.facts
         and mine.regions == theirs.regions
     )
-
-
-def _topological_order(graph: Graph) -> tuple[Op, ...]:
-    """Kahn's algorithm that always takes the earliest-placed ready operation; linear when placement is an order."""
-    placed = sorted(graph.nx, key=lambda op: op.order)
-    seen: set[Op] = set()
-    for op in placed:
-        if any(value is not None and value.op not in seen for value in op.operands):
-            break
-        seen.add(op)
-    else:
-        return tuple(placed)
-    waiting = {op: graph.nx.in_degree(op) for op in placed}
-    rank = {op: position for position, op in enumerate(placed)}
-    ready = [rank[op] for op in placed if waiting[op] == 0]
-    heapify(ready)
-    order: list[Op] = []
-    while ready:
-        op = placed[heappop(ready)]
-        order.append(op)
-        for user, edges in graph.nx.succ[op].items():
-            waiting[user] -= len(edges)
-            if waiting[user] == 0:
-                heappush(ready, rank[user])
-    if len(order) < len(placed):
-        raise CycleError([edge[0] for edge in nx.find_cycle(graph.nx)])
-    return tuple(order)
 
 
 def _named(graph: Graph, name: str) -> tuple[Op, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .errors import GraphsError
-from .graph import CONSTANT, INPUT, OUTPUT, CycleError, Graph, Op, Value
+from .graph import CONSTANT, INPUT, OUTPUT, Graph, Op, Value
 from .limits import possible
+from .order import CycleError
 
 __all__ = ["VerificationError", "verify"]
 

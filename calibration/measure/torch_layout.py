@@ -259,9 +259,8 @@ def _shape(node: TorchNode) -> Step:
 
 @named("ConstantOfShape")
 def _constant_of_shape(node: TorchNode) -> Step:
-    from onnx import numpy_helper
-
     import torch
+    from onnx import numpy_helper
 
     value = node.get("value")
     filling = torch.from_numpy(numpy_helper.to_array(value).copy()) if value is not None else torch.zeros(1)

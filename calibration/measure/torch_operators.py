@@ -216,9 +216,8 @@ def _cast(node: TorchNode) -> Step:
 
 def torch_type(element: int, name: str) -> Any:
     """Return torch's type for ONNX's number of an element type."""
-    from onnx import TensorProto
-
     import torch
+    from onnx import TensorProto
 
     names = {"FLOAT": "float32", "DOUBLE": "float64", "BOOL": "bool"}
     word = TensorProto.DataType.Name(element)
