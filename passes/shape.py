@@ -54,6 +54,8 @@ _NUMPY_TYPES = {
 _FROM_TYPES = frozenset({"Shape", "Size", "SHAPE"})
 _DTYPES = {name: dtype for dtype, name in _NUMPY_TYPES.items()}
 
+_EXPERTS = "shape: experts whose rows were spread evenly"
+
 _EXTENTS = frozenset({DType.I64, DType.BOOL})
 """Element types of which nothing that is folded is a weight."""
 
@@ -72,8 +74,11 @@ class ShapeInference(Pass):
         opset = graph.attributes.get("opset")
         version = opset.get("ai.onnx") if isinstance(opset, Mapping) else None
         inference = _Inference(context, self.fold, version if isinstance(version, int) else None)
+        before = context.statistics.get(_EXPERTS, 0)
         inference.run(graph)
         inference.report_contradictions()
+        if (experts := context.statistics.get(_EXPERTS, 0) - before) > 0:
+            context.warn("shape", f"which rows {experts} experts get depends on data: rows are taken as spread evenly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,7 @@ class _Inference:
         extents of the inputs.
         """
         if experts := share_rows(graph, op):
-            self.context.count("shape: experts whose rows were shared out", experts)
+            self.context.count(_EXPERTS, experts)
         self._refine(graph, op, infer_types(op))
         known_to_onnx = op.dialect == "onnx" or op.dialect.startswith("ai.onnx")
         if known_to_onnx and not all(_complete(value.type) for value in op.results):
