@@ -1,4 +1,4 @@
-"""ONNX models to IR: opsets 7 to the newest, with local functions inlined and subgraphs as regions.
+"""ONNX models to IR: opsets 1 to the newest, with local functions inlined and subgraphs as regions.
 
 Weights are types, not bytes: they are skipped when the file is read (:mod:`.onnx_file`), and external data may be
 absent. Result types come from onnx's own inference (:mod:`.onnx_inference`).
@@ -34,6 +34,7 @@ from .onnx_file import DamagedFileError, NestingError, read_model
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
 from .onnx_reading import Reading
 from .onnx_schema import misfit
+from .onnx_upgrade import UPGRADED, upgrade
 from .registry import Frontend, FrontendError, register
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["load_onnx"]
 
 UNNAMED = Symbol("?")
-OLDEST_OPSET = 7
 _MOST_OPSET = 2**31 - 1
 _LAST_AXIS_SINCE = 13
 _SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
@@ -71,6 +71,9 @@ def load_onnx(source: Path | ModelProto) -> Graph:
     opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     _check(model, opsets, label)
     strip_weights(model, label)
+    if opsets.get("ai.onnx", UPGRADED) < UPGRADED:
+        upgrade(model, label)
+        opsets["ai.onnx"] = UPGRADED
     model = infer_types(_inlined(model, label))
     name = path.stem if path else model.graph.name or "model"
     graph = Graph(name, {"format": "onnx", "opset": {key: opsets[key] for key in sorted(opsets)}})
@@ -78,7 +81,7 @@ def load_onnx(source: Path | ModelProto) -> Graph:
         graph.attributes["producer"] = f"{model.producer_name} {model.producer_version}".strip()
     if path:
         graph.attributes["path"] = str(path)
-    _Builder(graph, label, opsets.get("ai.onnx", OLDEST_OPSET), Reading()).build(model.graph)
+    _Builder(graph, label, opsets.get("ai.onnx", UPGRADED), Reading()).build(model.graph)
     declare_dims(graph)
     return graph
 
@@ -102,12 +105,6 @@ def _check(model: ModelProto, opsets: Mapping[str, int], label: str) -> None:
     for domain, version in opsets.items():
         if not 0 <= version <= _MOST_OPSET:
             raise FrontendError(f"{label}: {version} is no version of the operators of {domain!r}")
-    opset = opsets.get("ai.onnx")
-    if opset is not None and opset < OLDEST_OPSET:
-        raise FrontendError(
-            f"{label}: opset {opset} is older than {OLDEST_OPSET}, the oldest that is read",
-            help="convert it with onnx.version_converter.convert_version",
-        )
 
 
 def _inlined(model: ModelProto, label: str) -> ModelProto:

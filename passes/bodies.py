@@ -6,12 +6,16 @@ stands in, one kernel at a time; what a control operation costs is what its bodi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from ..ir import Fact, Graph, Op, Runs, runs_of
+from ..ir import Attribute, Fact, Graph, Op, Runs, Value, runs_of
 
-__all__ = ["Bodies", "Body", "Launch", "bodies_of", "launches", "launches_of", "nested_bodies"]
+__all__ = [
+    "Bodies", "Body", "Launch", "bodies_of", "constant_attributes", "launches", "launches_of", "nested_bodies",
+    "show_constants",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,24 @@ def bodies_of(op: Op, scope: Graph | None = None) -> tuple[Body, ...]:
 def _scope(region: Graph, runs: Runs, outer: Graph | None) -> Graph:
     once = isinstance(runs.times, int) and runs.times <= 1
     return outer if once and outer is not None else region
+
+
+def constant_attributes(value: Value) -> Mapping[str, Attribute]:
+    """Return what a region's input tells of the value outside that it stands for."""
+    if not value.is_constant:
+        return {}
+    return {"constant": True} if value.constant is None else {"constant": True, "value": value.constant}
+
+
+def show_constants(op: Op) -> None:
+    """Tell the inputs of an operation's regions which of the captured values have become constants outside."""
+    captures = op.attributes.get("captures")
+    count = captures if isinstance(captures, int) else 0
+    outside = op.operands[len(op.operands) - count :]
+    for region in op.regions:
+        for value, entry in zip(outside, region.inputs[len(region.inputs) - count :], strict=False):
+            if value is not None and value.is_constant:
+                entry.attributes = MappingProxyType({**entry.attributes, **constant_attributes(value)})
 
 
 def nested_bodies(graph: Graph) -> list[Body]:

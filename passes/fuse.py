@@ -26,14 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Fact, Graph, Kind, Location, Op, Value, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Location, Op, Value, kind_of
 from ..targets import RuleSource
 from .base import Context, Pass, PassError
 from .blocked_layout import blocked_values, reordered_bytes
-from .bodies import Body, bodies_of
+from .bodies import bodies_of, constant_attributes, show_constants
 from .lower import KERNEL, QUANTIZED
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
@@ -114,18 +113,9 @@ class Fuse(Pass):
             for step in steps:
                 step(state)
             state.materialise()
-            graphs.extend(_opened(body) for op in reversed(current.body) for body in reversed(bodies_of(op)))
-
-
-def _opened(body: Body) -> Graph:
-    """The graph of a body, whose inputs know which of the captured values have become constants outside."""
-    captures = body.op.attributes.get("captures")
-    count = captures if isinstance(captures, int) else 0
-    outside, inside = body.op.operands[len(body.op.operands) - count :], body.region.inputs
-    for value, entry in zip(outside, inside[len(inside) - count :], strict=False):
-        if value is not None and value.is_constant:
-            entry.attributes = MappingProxyType({**entry.attributes, **_input_attributes(value)})
-    return body.region
+            for op in reversed(current.body):
+                show_constants(op)
+                graphs.extend(body.region for body in reversed(bodies_of(op)))
 
 
 @dataclass(slots=True)
@@ -334,7 +324,7 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
     region = Graph("kernel")
     image: dict[Value | None, Value | None] = {None: None}
     for value in operands:
-        image[value] = region.add(INPUT, [], [(value.name, value.type)], _input_attributes(value)).result
+        image[value] = region.add(INPUT, [], [(value.name, value.type)], constant_attributes(value)).result
     for op in members:
         twin = region.add(
             op.name,
@@ -364,13 +354,6 @@ def _materialise(graph: Graph, group: _Group, members: Sequence[Op]) -> Op:
     for new, (name, _) in zip(kernel.results, names, strict=True):
         graph.rename(new, name)
     return kernel
-
-
-def _input_attributes(value: Value) -> Mapping[str, Attribute]:
-    """What a kernel's operations may know of a constant that they read from outside."""
-    if not value.is_constant:
-        return {}
-    return {"constant": True} if value.constant is None else {"constant": True, "value": value.constant}
 
 
 def kernel_ops(op: Op) -> tuple[Op, ...]:

@@ -33,6 +33,8 @@ from ..ir import (
 )
 from ..ir.registry import MALFORMED
 from .base import Context, Pass
+from .bodies import show_constants
+from .branches import replace_by_branch
 from .routing import share_rows
 from .weights import folded_attributes
 
@@ -97,6 +99,9 @@ class _Inference:
                 continue
             if op.regions:
                 self._enter_regions(op)
+                if self.fold and replace_by_branch(graph, op):
+                    self.context.count("shape: branches that compute nothing")
+                    continue
             self._infer(graph, op)
         for op in dict.fromkeys(orphans):
             if op in graph and not graph.users(op):
@@ -165,7 +170,8 @@ class _Inference:
             self.context.warn("shape", f"{self.contradictions[0]}{others}; what follows from the inputs is used")
 
     def _enter_regions(self, op: Op) -> None:
-        """Carry types into the bodies and infer what is inside."""
+        """Carry types and constants into the bodies and infer what is inside."""
+        show_constants(op)
         for region, types in zip(op.regions, region_input_types(op), strict=True):
             for inner, type in zip(region.inputs, types, strict=True):
                 if type is not None and possible(better := _merge(inner.result.type, type)):

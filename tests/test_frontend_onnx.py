@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import graphs
 from graphs.frontends import FrontendError
 from graphs.frontends.onnx import load_onnx
 from graphs.ir import CONSTANT, Symbol
+from graphs.passes.lower import Work
 
 OPSETS = (7, 9, 11, 13, 17, 21, NEWEST)
 
@@ -71,11 +73,38 @@ def test_softmax_axis_follows_the_opset(opset: int) -> None:
     assert softmax.attributes.get("axis", -1) == (1 if opset < 13 else -1)
 
 
-@pytest.mark.parametrize("opset", [1, 6])
-def test_opsets_that_are_too_old(opset: int) -> None:
-    proto = model([helper.make_node("Relu", ["x"], ["y"])], [value("x", [1])], ["y"], opset=opset)
-    with pytest.raises(FrontendError, match=f"opset {opset} is older than 7, the oldest that is read") as caught:
-        load_onnx(proto)
+@pytest.mark.parametrize(
+    ("nodes", "weights", "dims"),
+    [
+        ([("Add", ["x", "b"], {"broadcast": 1, "axis": 1})], [("b", (3,))], (2, 3, 4, 5)),
+        ([("Mul", ["x", "b"], {"broadcast": 1, "axis": -2})], [("b", (4, 5))], (2, 3, 4, 5)),
+        ([("Gemm", ["m", "w", "c"], {"broadcast": 1})], [("m", (2, 6)), ("w", (6, 7)), ("c", (7,))], (2, 7)),
+        ([("Reshape", ["x"], {"shape": [2, -1]})], [], (2, 60)),
+        ([("Pad", ["x"], {"paddings": [0, 0, 1, 1, 0, 0, 1, 1]})], [], (2, 3, 6, 7)),
+        ([("Upsample", ["x"], {"height_scale": 2.0, "width_scale": 3.0})], [], (2, 3, 8, 15)),
+        ([("Concat", ["x", "x"], {})], [], (2, 6, 4, 5)),
+        ([("Cast", ["x"], {"to": "INT32"})], [], (2, 3, 4, 5)),
+        ([("Dropout", ["x"], {"is_test": 1})], [], (2, 3, 4, 5)),
+        ([("LpPool", ["x"], {"kernel_shape": [2, 2], "p": 2.0})], [], (2, 3, 3, 4)),
+    ],
+)
+def test_opsets_before_7_are_read_as_what_they_mean_in_7(
+    nodes: list[tuple[str, list[str], dict[str, object]]], weights: list[tuple[str, tuple[int, ...]]], dims: Any
+) -> None:
+    (name, operands, attributes), *_ = nodes
+    node = helper.make_node(name, operands, ["y"], consumed_inputs=[0], **attributes)
+    opset = 6 if name in ("Add", "Mul", "Gemm", "Dropout") else 1
+    known = [weight(label, floats(*shape)) for label, shape in weights]
+    graph = graphs.run("lower", load_onnx(model([node], [value("x", [2, 3, 4, 5])], ["y"], known, opset))).graph
+    assert graph.outputs[0].operands[0].type.dims == dims  # type: ignore[union-attr]  # a tensor
+    assert all(op.facts[Work].unknown == () for op in graph.body)
+
+
+def test_what_an_old_opset_had_and_none_has_now_is_refused() -> None:
+    tile = helper.make_node("Tile", ["x", "n", "axis"], ["y"])
+    known = [weight("n", np.array(2)), weight("axis", np.array(1))]
+    with pytest.raises(FrontendError, match="Tile as opset 1 had it is not read") as caught:
+        load_onnx(model([tile], [value("x", [2, 3])], ["y"], known, opset=1))
     assert "version_converter" in caught.value.help
 
 

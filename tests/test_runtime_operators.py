@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 from graphs.frontends.onnx import load_onnx
-from graphs.ir import Op, TensorType, infer_types, lowering
+from graphs.ir import Op, TensorType, definitions, infer_types, lowering
 from graphs.ir.onnx_types import dtype_of, infer_with_onnx
 from graphs.ir.primitives import Unknown
 
@@ -138,6 +138,21 @@ ROWS = [
         macs=7 * 2 * 2 * 8 * 16),
     Row("GatherBlockQuantized", [np.zeros((6, 16), "uint8"), np.zeros((2, 3), "int64"), np.ones((6, 1), "float32")],
         {"bits": 4, "block_size": 32, "gather_axis": 0, "quantize_axis": 1}),
+    Row("UnfoldTensor", [f(2, 3, 9)], {"dim": 2, "size": 4, "step": 2}),
+    Row("CropAndResize", [f(1, 3, 8, 8), f(5, 4), np.zeros(5, "int32"), np.array([4, 6], "int32")]),
+    Row("MurmurHash3", [np.ones((2, 3), "int32")]),
+    Row("NGramRepeatBlock", [np.ones((2, 6), "int64"), f(2, 10)], {"ngram_size": 3}),
+    Row("QEmbedLayerNormalization",
+        [np.zeros((B, S), "int32"), None, s8(20, E), s8(10, E), None, s8(E), s8(E), None,
+         scale(), scale(), None, scale(), scale(), zero("int8"), zero("int8"), None, zero("int8"), zero("int8")],
+        results=2),
+    Row("WordConvEmbedding", [np.ones((3, 9), "int32"), f(5, 1, 4, 6), f(5), f(20, 6)],
+        {"conv_window_size": 4, "embedding_size": 5, "char_embedding_size": 6}, macs=3 * 6 * 5 * 24),
+    Row("AttnLSTM",
+        [f(S, B, 6), f(1, 4 * D, 6 + 7), f(1, 4 * D, D), f(1, 8 * D), None, None, None, None,
+         f(1, D, 9), f(1, 10, 9), f(1, 9), f(B, T, 10), None, f(1, 10 + D, 7)],
+        {"hidden_size": D}, results=3,
+        macs=S * B * 4 * D * (6 + 7 + D) + B * T * 9 * 10 + S * B * (9 * D + T * 10 + (10 + D) * 7)),
 ]  # fmt: skip
 
 
@@ -195,6 +210,15 @@ def test_work_is_the_closed_form(row: Row) -> None:
     assert not [primitive for primitive in lowered.primitives if isinstance(primitive, Unknown)]
     assert lowered.primitives
     assert sum(primitive.macs for primitive in lowered.primitives) == row.macs
+
+
+def test_every_operator_that_onnxruntime_knows_has_an_entry() -> None:
+    """But those that it makes itself for devices whose layout has the channels last."""
+    state = pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
+    schemas = [schema for schema in state.get_all_operator_schema() if schema.domain.startswith("com.microsoft")]
+    known = {f"{schema.domain}.{schema.name}" for schema in schemas}
+    assert len(known) > 120
+    assert known - definitions().keys() == set()
 
 
 def test_a_mixture_reads_only_the_experts_in_use() -> None:

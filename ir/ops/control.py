@@ -45,8 +45,7 @@ def _bound_trips(op: Op) -> int | None:
 
 
 def open_trips(op: Op) -> Runs:
-    """Trips that only running the model tells, unless ``--dim`` does."""
-    """Return that only running the model tells how often a body runs, unless the user has said so."""
+    """Return that only running the model tells how often a body runs, unless ``--dim`` does."""
     bound = _bound_trips(op)
     if bound is not None:
         return Runs(bound, "as bound")

@@ -50,6 +50,34 @@ def dequantize_linear(op: Op) -> Iterable[Primitive]:
     return (Elementwise("dequantize", elements(op), tensor(op, 1).dtype, 2),)
 
 
+@define("com.microsoft.QuantizeWithOrder", kind=Kind.QUANTIZATION, infer=lambda op: _with_dtype(op, DType.I8))
+def quantize_with_order(op: Op) -> Iterable[Primitive]:
+    """Divide by the scale, round, saturate, in another layout."""
+    return (Elementwise("quantize", elements(op), tensor(op, 0).dtype, REQUANTIZE_OPS),)
+
+
+def _with_dtype(op: Op, dtype: DType) -> tuple[Type, ...] | None:
+    x = typed(op, 0)
+    return None if x is None else (TensorType(dtype, x.shape),)
+
+
+def _order_types(op: Op) -> tuple[Type, ...] | None:
+    chosen = op.attributes.get("to")
+    return _with_dtype(op, dtype_of(chosen) if isinstance(chosen, int) else DType.F32)
+
+
+@define("com.microsoft.DequantizeWithOrder", kind=Kind.QUANTIZATION, infer=_order_types)
+def dequantize_with_order(op: Op) -> Iterable[Primitive]:
+    """Multiply by the scale, in another layout."""
+    return (Elementwise("dequantize", elements(op), tensor(op, 1).dtype),)
+
+
+@define("com.microsoft.QuantizeBFP", "com.microsoft.DequantizeBFP", kind=Kind.QUANTIZATION, any_type=True)
+def block_floating_point(op: Op) -> Iterable[Primitive]:
+    """To or from blocks that share an exponent: its largest, a shift and a rounding for each element."""
+    return (Elementwise("block_floating_point", tensor(op, 0).elements or 0, tensor(op, 0).dtype, 3),)
+
+
 def _dynamic_types(op: Op) -> tuple[Type, ...] | None:
     x = typed(op, 0)
     if x is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..graph import Op
-from ..primitives import Elementwise, Gemm, Primitive
+from ..primitives import Conv, Elementwise, Gemm, Primitive
 from ..registry import Kind, define
 from ..types import Dim, TensorType, Type
 from .contraction import REQUANTIZE_OPS
@@ -82,3 +82,44 @@ def dynamic_quantize_lstm(op: Op) -> Iterable[Primitive]:
     quantized = seq * batch * (features + hidden) * dims(op, 1)[0]
     yield Elementwise("quantize", quantized, tensor(op, 0).dtype, 2 + REQUANTIZE_OPS)
     yield from recurrence(op, "LSTM", hidden)
+
+
+@define("com.microsoft.AttnLSTM", kind=Kind.RECURRENT, infer=_recurrence_types)
+def attention_lstm(op: Op) -> Iterable[Primitive]:
+    """An LSTM; at each step its state, projected, meets every row of a memory (Bahdanau attention).
+
+    What it attends is projected with the state, and joins the next step's input.
+    """
+    seq, batch = dims(op, 0)[:2]
+    hidden, dtype = dims(op, 2)[2], tensor(op, 0).dtype
+    yield from recurrence(op, "LSTM", hidden)
+    if op.operand(11) is None or op.operand(8) is None:
+        return
+    rows, depth, units = dims(op, 11)[1], dims(op, 11)[2], dims(op, 8)[2]
+    attended = dims(op, 13)[2] if op.operand(13) is not None else depth
+    for _ in range(dims(op, 1)[0]):
+        yield Gemm(batch * rows, units, depth, dtype, weight=is_constant(op, 9))
+        yield Gemm(batch, units, hidden, dtype, weight=is_constant(op, 8), steps=seq)
+        yield Elementwise("scores", seq * batch * rows * units, dtype, 4)
+        yield Gemm(1, depth, rows, dtype, batch, steps=seq)
+        if op.operand(13) is not None:
+            yield Gemm(batch, attended, depth + hidden, dtype, weight=is_constant(op, 13), steps=seq)
+        yield Gemm(batch, 4 * hidden, attended, dtype, weight=is_constant(op, 1), steps=seq)
+
+
+@define("com.microsoft.GatedDeltaNet", kind=Kind.RECURRENT)
+def gated_delta_net(op: Op) -> Iterable[Primitive]:
+    """Packed tokens, one after another: a state of size×size for each head decays, is corrected, and is read."""
+    tokens, heads, size_ = dims(op, 0)
+    value, dtype = (dims(op, 2) if op.operand(2) is not None else dims(op, 0)), tensor(op, 0).dtype
+    yield Elementwise("decay", tokens * heads * size_ * value[2], dtype)
+    yield Gemm(1, value[2], size_, dtype, heads, steps=tokens)
+    yield Gemm(size_, value[2], 1, dtype, heads, steps=tokens)
+    yield Gemm(1, value[2], size_, dtype, heads, steps=tokens)
+
+
+@define("com.microsoft.VarlenCausalConvWithState", kind=Kind.CONTRACTION)
+def varlen_causal_conv(op: Op) -> Iterable[Primitive]:
+    """A depthwise causal convolution over packed tokens that carries its state."""
+    (tokens, channels), width, dtype = dims(op, 0), dims(op, 1)[-1], tensor(op, 0).dtype
+    return (Conv(1, channels, channels, (tokens,), (tokens,), (width,), dtype, groups=channels),)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
+from typing import TypeVar
 
 from ..graph import Op
 from ..primitives import Conv, Elementwise, Gemm, Normalization, Primitive
 from ..registry import Kind, define
-from ..types import DType, Shape, Type
+from ..types import Dim, DType, TensorType, Type
 from .contraction import (
     REQUANTIZE_OPS,
     conv_output,
@@ -45,6 +46,8 @@ from .reading import (
 )
 
 __all__: list[str] = []
+
+D = TypeVar("D", bound=Dim)
 
 
 def _activation(op: Op) -> Iterable[Primitive]:
@@ -112,12 +115,12 @@ def fusedgemm_primitive(op: Op) -> Iterable[Primitive]:
     return (gemm_primitive(op), *_activation(op))
 
 
-def _fused_matmul_shapes(op: Op, a: Shape, b: Shape) -> tuple[Shape, Shape]:
+def _fused_matmul_shapes(op: Op, a: tuple[D, ...], b: tuple[D, ...]) -> tuple[tuple[D, ...], tuple[D, ...]]:
     """The factors' shapes as plain MatMul would have them (com.microsoft.FusedMatMul-1)."""
     return _transposed(op, a, "A"), _transposed(op, b, "B")
 
 
-def _transposed(op: Op, shape: Shape, side: str) -> Shape:
+def _transposed(op: Op, shape: tuple[D, ...], side: str) -> tuple[D, ...]:
     if len(shape) > 2 and integer(op, f"transBatch{side}", 0):
         shape = (*shape[1:-1], shape[0], shape[-1])
     return (*shape[:-2], shape[-1], shape[-2]) if integer(op, f"trans{side}", 0) and len(shape) > 1 else shape
@@ -138,9 +141,7 @@ def _fused_matmul_type(op: Op) -> tuple[Type, ...] | None:
 def fused_mat_mul(op: Op) -> Iterable[Primitive]:
     """MatMul of factors that are transposed as they are read; the scale alpha rides on the sum."""
     a, b = _fused_matmul_shapes(op, dims(op, 0), dims(op, 1))
-    left = tuple(dim for dim in a if isinstance(dim, int))
-    right = tuple(dim for dim in b if isinstance(dim, int))
-    return (matmul(left, right, tensor(op, 0).dtype, is_constant(op, 0, 1)), *_activation(op))
+    return (matmul(a, b, tensor(op, 0).dtype, is_constant(op, 0, 1)), *_activation(op))
 
 
 _ON_INTEGERS = 4
@@ -262,3 +263,55 @@ def _normalised(op: Op) -> tuple[Primitive, ...]:
     added = (Elementwise("add", prod(a), dtype),) if op.operand(1) is not None else ()
     scaled = (Normalization(prod(a[:-1]), a[-1], dtype, RMS_OPS),) if op.operand(2) is not None else ()
     return (*added, *scaled)
+
+
+@define(
+    "com.microsoft.MatMulBlockQuantizedFp4Weight",
+    "com.microsoft.MatMulBlockQuantizedFp8Weight",
+    kind=Kind.CONTRACTION,
+    infer=lambda op: None if (b := ranked(op, 1)) is None else _rows_by(op, b[1][0]),
+)
+def mat_mul_block_quantized(op: Op) -> Iterable[Primitive]:
+    """MatMul with weights of 4 or 8-bit floats, (N, K), which are expanded (two products) once each."""
+    shape, n, dtype = dims(op, 0), dims(op, 1)[0], tensor(op, 0).dtype
+    return (
+        Elementwise("dequantize", n * shape[-1], dtype, 2),
+        Gemm(prod(shape[:-1]), n, shape[-1], dtype, weight=True),
+    )
+
+
+def _rows_by(op: Op, columns: Dim) -> tuple[Type, ...] | None:
+    a = ranked(op, 0)
+    return None if a is None else with_shape(op, (*a[1][:-1], columns))
+
+
+@define("com.microsoft.QOrderedMatMul", kind=Kind.CONTRACTION, infer=lambda op: matmul_type(op, 0, 2))
+def q_ordered_mat_mul(op: Op) -> Iterable[Primitive]:
+    """A product of 8-bit integers, scaled; with operand 6 added."""
+    return (
+        product(op, 0, 2),
+        requantize(op),
+        *((Elementwise("add", elements(op), DType.I8, 2),) if op.operand(6) else ()),
+    )
+
+
+@define("com.microsoft.SparseToDenseMatMul", kind=Kind.CONTRACTION, infer=_fused_matmul_type)
+def sparse_to_dense_mat_mul(op: Op) -> Iterable[Primitive]:
+    """A product with a sparse left factor, counted as if it were dense: its type does not say how sparse it is."""
+    a, b = _fused_matmul_shapes(op, dims(op, 0), dims(op, 1))
+    return (matmul(a, b, tensor(op, 1).dtype, is_constant(op, 0, 1)),)
+
+
+def _word_types(op: Op) -> tuple[Type, ...] | None:
+    words, filters = ranked(op, 0), ranked(op, 1)
+    return None if words is None or filters is None else (TensorType(filters[0], (*words[1][:-1], filters[1][0])),)
+
+
+@define("com.microsoft.WordConvEmbedding", kind=Kind.CONTRACTION, infer=_word_types)
+def word_conv_embedding(op: Op) -> Iterable[Primitive]:
+    """Characters' embeddings convolved along the word, and the largest result for each filter."""
+    words, filters, size_ = dims(op, 0), dims(op, 1), dims(op, 3)[-1]
+    places = max(1, words[-1] - filters[-2] + 1)
+    rows, dtype = prod(words[:-1]), tensor(op, 1).dtype
+    window = Gemm(rows * places, filters[0], filters[-2] * size_, dtype, weight=is_constant(op, 1))
+    return (window, Elementwise("tanh_max", rows * places * filters[0], dtype, 2))

@@ -9,7 +9,7 @@ from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, OpDef, add, define
 from ..types import DType
 from .elementwise import broadcast_types, elementwise, elementwise_lowering
-from .reading import elements, same_type, tensor
+from .reading import elements, same_type, size, tensor, view
 
 __all__: list[str] = []
 
@@ -39,13 +39,16 @@ def quick_gelu(op: Op) -> Iterable[Primitive]:
 
 
 # Operations per element: bias and Gelu of one half, times the other; a complex product's four products and two sums,
-# over two elements; sigmoid and two products; a gate's product and a sum.
+# over two elements; sigmoid and two products; a gate's product and a sum; softplus of a sum, scaled; Gelu of an integer
+# scaled in and out.
 for _name, _per_element in (
     ("BiasSplitGelu", 7),
     ("ComplexMul", 3),
     ("ComplexMulConj", 3),
     ("ScaledSiLU", 5),
     ("GatedAdd", 2),
+    ("LinearAttentionGate", 5),
+    ("QOrderedGelu", 7),
 ):
     _doc = f"{_per_element} operations per element."
     _lower = elementwise_lowering(_name.lower(), _per_element)
@@ -59,7 +62,7 @@ def bias_add(op: Op) -> Iterable[Primitive]:
     return elementwise(op, "add", 1 + (op.operand(2) is not None))
 
 
-@define("com.microsoft.BiasDropout", kind=Kind.ELEMENTWISE)
+@define("com.microsoft.BiasDropout", "com.microsoft.BitmaskBiasDropout", kind=Kind.ELEMENTWISE)
 def bias_dropout(op: Op) -> Lowering:
     """A bias and an optional residual added; at inference nothing is dropped and the mask not written."""
     added = Elementwise("add", elements(op), tensor(op, 0).dtype, 1 + (op.operand(2) is not None))
@@ -70,3 +73,17 @@ def bias_dropout(op: Op) -> Lowering:
 def mul_integer(op: Op) -> Iterable[Primitive]:
     """Both zero points subtracted, then a product."""
     return (Elementwise("mul", elements(op), DType.I32, 3),)
+
+
+@define("com.microsoft.BitmaskDropout", kind=Kind.VIEW, infer=same_type)
+def bitmask_dropout(op: Op) -> Lowering:
+    """Hands its operand on: at inference nothing is dropped."""
+    return view(op)
+
+
+@define("com.microsoft.GemmaRotaryEmbedding", kind=Kind.ELEMENTWISE)
+def gemma_rotary_embedding(op: Op) -> Iterable[Primitive]:
+    """Sine and cosine of the angles; for query and key two products and a sum for each element."""
+    turned = elements(op, 0) + elements(op, 1)
+    angles = Elementwise("sin_cos", size(op, 0), tensor(op, 0).dtype, 2)
+    return (angles, Elementwise("rotary", turned, tensor(op, 1).dtype, 3))

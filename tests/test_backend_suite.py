@@ -1,0 +1,78 @@
+"""onnx's backend suite: every case loads, its outputs' types are inferred, and all work in it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from backend_suite import SuiteCase, disagreement, file_cases, node_cases, steered
+
+from graphs.frontends.onnx import load_onnx
+from graphs.passes.base import Context
+from graphs.passes.bodies import nested_bodies
+from graphs.passes.lower import Lower, Work
+from graphs.passes.shape import ShapeInference
+from graphs.targets import load_target
+
+TARGET = "intel-core-i7-12700k"
+SHARDS = 8
+
+DATA_DEPENDENT = {
+    "onnx.NonZero",
+    "onnx.Compress",
+    "onnx.Unique",
+    "onnx.NonMaxSuppression",
+    "onnx.ImageDecoder",
+    "onnx.StringSplit",
+    "onnx.StringNormalizer",
+    "onnx.Loop",
+    "onnx.If",
+    "onnx.SequenceMap",
+}
+"""Operators whose results' extents follow from elements that are no shape arithmetic."""
+
+UNCOUNTED = {
+    "ai.onnx.preview.training.Gradient": "differentiates",
+}
+"""Operators that are unknown, and the reason that they give."""
+
+OPEN_TRIPS = ("test_loop", "test_sequence_map_", "test_range_float16_", "test_range_bfloat16_")
+"""Cases of loops that only running tells the trips of: over a sequence that is an input, to a sum of 16-bit floats."""
+
+
+def _faults(cases: Iterable[SuiteCase]) -> Iterator[str]:
+    for case in cases:
+        graph, context = load_onnx(steered(case)), Context(load_target(TARGET))
+        ShapeInference().run(graph, context)
+        Lower().run(graph, context)
+        open_dims = bool(case.operators & DATA_DEPENDENT)
+        open_trips = case.name.startswith(OPEN_TRIPS)
+        for output, expected in zip(graph.outputs, case.outputs, strict=False):
+            value = output.operands[0]
+            fault = disagreement(value.type, expected, open_dims) if value is not None else "it has no value"
+            if fault:
+                yield f"{case.name}: {fault}"
+        for region in (graph, *(body.region for body in nested_bodies(graph))):
+            for op in region.body:
+                for unknown in op.facts[Work].beside.unknown:
+                    open_ = open_trips and "known" in unknown.reason
+                    if not open_ and UNCOUNTED.get(op.name, "\n") not in unknown.reason:
+                        yield f"{case.name}: {op.name} {unknown.reason}"
+
+
+def test_the_suite_is_there() -> None:
+    cases = node_cases()
+    assert len(cases) > 1800
+    assert len(set().union(*(case.operators for case in cases))) >= 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_every_case_is_read_typed_and_counted(shard: int) -> None:
+    assert list(_faults(node_cases()[shard::SHARDS])) == []
+
+
+def test_every_file_in_the_package_is_read_typed_and_counted() -> None:
+    cases = list(file_cases())
+    assert len(cases) > 140
+    assert list(_faults(cases)) == []
