@@ -116,7 +116,7 @@ def _levels(campaign: Campaign) -> tuple[Level, ...]:
         Level(f"{device}@{mode}", 0.6, 1.0),
         Level(f"{device} {precision}", 0.15, 0.15),
         Level(f"{device}@{mode} {precision}", 0.1, 0.1),
-        Level(f"{campaign.name} {precision}", 0.1, 0.1),
+        Level(f"{campaign.name} {precision}", 0.03, 0.03),
     )
 
 
