@@ -10,7 +10,7 @@ from pathlib import Path
 from ..ir import Graph, verify
 from ..ir.errors import GraphsError
 
-__all__ = ["Frontend", "FrontendError", "load", "register"]
+__all__ = ["Frontend", "FrontendError", "frontends", "load", "load_entry_points", "register"]
 
 HEAD_BYTES = 4096
 
@@ -28,8 +28,11 @@ class Frontend:
     load: Callable[[Path], Graph]
 
 
-_BUILTIN = ("text", "tflite", "onnx")
+_BUILTIN = ("text", "tflite", "pt2", "onnx")
 _FRONTENDS: dict[str, Frontend] = {}
+
+ENTRY_POINTS = "graphs.frontends"
+_LOADED: list[str] = []
 
 
 def register(frontend: Frontend) -> None:
@@ -43,17 +46,49 @@ def register(frontend: Frontend) -> None:
     _FRONTENDS[frontend.name] = frontend
 
 
+def load_entry_points() -> list[str]:
+    """Load the frontends of installed packages, once, and return what went wrong; a broken one stops no other.
+
+    An entry point of the group ``graphs.frontends`` names a :class:`Frontend`, or a module whose import registers one.
+    """
+    from importlib.metadata import entry_points
+
+    problems = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.value in _LOADED:
+            continue
+        _LOADED.append(entry.value)
+        try:
+            loaded = entry.load()
+            if isinstance(loaded, Frontend):
+                register(loaded)
+        except Exception as error:  # whatever an installed package does wrong, the tool still works without it
+            problems.append(f'frontend "{entry.name}" ({entry.value}) is not loaded: {type(error).__name__}: {error}')
+    return problems
+
+
+def frontends() -> tuple[Frontend, ...]:
+    """Return all frontends in the order in which they are asked: those of installed packages, then those built in.
+
+    What a package recognises may look like something else as well: a format of its own inside a zip archive.
+    """
+    load_entry_points()
+    for name in _BUILTIN:
+        import_module(f".{name}", __package__)
+    builtin = {f"{__package__}.{name}" for name in _BUILTIN}
+    return tuple(sorted(_FRONTENDS.values(), key=lambda frontend: frontend.load.__module__ in builtin))
+
+
 def load(path: str | Path) -> Graph:
     """Read a model file of any known format and return its verified graph.
 
     Raises:
         FrontendError: the file cannot be read, or holds no model.
     """
-    for name in _BUILTIN:
-        import_module(f".{name}", __package__)
+    known = frontends()
     source = Path(path)
     head = _head(source)
-    for frontend in _FRONTENDS.values():
+    for frontend in known:
         if frontend.recognises(head):
             graph = frontend.load(source)
             verify(graph)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Value, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Value, definition, kind_of
 from .registry import FrontendError
 from .torch_launches import launched
 from .torch_records import Argument, Body, Call, Reference, TensorSpec, Weight, references
@@ -103,8 +103,11 @@ class _Builder:
         return self._current(value)
 
     def _current(self, value: Value) -> Value:
+        passed = []
         while value in self.rewritten:
+            passed.append(value)
             value = self.rewritten[value]
+        self.rewritten.update(dict.fromkeys(passed, value))
         return value
 
     # -- calls --------------------------------------------------------------------------------------------------------
@@ -117,7 +120,8 @@ class _Builder:
         writes = call.operator.endswith("_") and not call.operator.endswith("__")
         call = launched(call if not writes else _functional(call), self.specs)
         operands, attributes, regions = self._operands(call)
-        if writes:
+        renames = writes and _views(call.operator)
+        if writes and not renames:
             attributes["inplace"] = True
         if call.overload not in ("", "default"):
             attributes["overload"] = call.overload
@@ -132,10 +136,12 @@ class _Builder:
         for spec, value in zip(call.results, op.results, strict=True):
             self._enter(spec, value)
         source = op.operand(0)
-        if writes and source is not None and op.results:
+        if writes and not renames and source is not None and op.results:
             self._written(source, op.results[0])
         elif source is not None and kind_of(op) is Kind.VIEW:
             self.roots.update((value, self.roots.get(source, source)) for value in op.results)
+            if renames:
+                self.rewritten[source] = op.results[0]
 
     def _written(self, target: Value, result: Value) -> None:
         """Let later readers of what was written over read the result."""
@@ -213,6 +219,12 @@ class _Builder:
         for spec, name in zip(call.results, body.outputs, strict=False):
             self._enter(spec, inner._read(name, reader))
         return True
+
+
+def _views(operator: str) -> bool:
+    """Whether an operator that ends in an underscore changes how its operand is seen, and no element: ``detach_``."""
+    entry = definition(operator)
+    return entry is not None and entry.kind is Kind.VIEW
 
 
 def _functional(call: Call) -> Call:

@@ -20,6 +20,9 @@ KERNEL = "graphs.kernel"
 QUANTIZED = "quantized"
 """Attribute of a kernel that computes on what its operands are dequantised from."""
 
+_FURTHEST = 64
+"""Views of views that are looked through."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inside:
@@ -185,10 +188,12 @@ def _bytes(value: Value | None) -> int:
     """The bytes that a value lies in: of a broadcast view those of what is broadcast."""
     if value is None:
         return 0
-    size, entry = value.bytes or 0, definition(value.op.name)
-    while entry is not None and entry.aliases and (source := value.op.operand(0)) is not None:
+    size = value.bytes or 0
+    for _ in range(_FURTHEST):
+        entry, source = definition(value.op.name), value.op.operand(0)
+        if entry is None or not entry.aliases or source is None:
+            break
         size, value = min(size, source.bytes or 0), source
-        entry = definition(value.op.name)
     return size
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations, product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +131,40 @@ def test_a_module_on_the_meta_device_is_captured_without_weights() -> None:
         wide = nn.Sequential(nn.Linear(1 << 16, 1 << 18), nn.ReLU(), nn.Linear(1 << 18, 8))
     graph = captured(wide, torch.zeros(1, 1 << 16))
     assert graphs.run("lower,cost", graph, target=EAGER).total.macs == (1 << 34) + (1 << 21)
+
+
+# -- saved programs --------------------------------------------------------------------------------------------------
+
+
+def test_torch_reads_the_same_from_its_own_file(tmp_path: Path) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(10, 8)
+            self.lstm = nn.LSTM(8, 8)
+            self.head = nn.Linear(8, 10, bias=False)
+            self.head.weight = self.embed.weight
+            self.register_buffer("table", torch.arange(6).view(2, 3))
+
+        def forward(self, x: Any, n: Any) -> Any:
+            y, _ = self.lstm(self.embed(x))
+            a, b = y.chunk(2, -1)
+            y = torch.cat([a, b], -1)
+            y = torch.cond(y.sum() > 0, lambda y: y + 1, lambda y: y * 2, (y,))
+            with torch.no_grad():
+                y = y.relu() + torch.tensor(3)
+            y[:, 0] = 1.0
+            return self.head(y), self.table.sum() + n, y[:, torch.tensor([0])], y.view(-1, 4)
+
+    inputs = (torch.zeros(5, 2, dtype=torch.int64), torch.ones(1))
+    shapes = ({1: torch.export.Dim("batch")}, None)
+    exported = torch.export.export(Net().eval(), inputs, dynamic_shapes=shapes)
+    path = tmp_path / "net.pt2"
+    torch.export.save(exported, path)
+    ours, theirs = graphs.load(path), graphs.from_torch(exported)
+    theirs.name, theirs.attributes = ours.name, ours.attributes
+    assert str(ours) == str(theirs)
+    assert ours == theirs
 
 
 # -- what is written in place -----------------------------------------------------------------------------------------

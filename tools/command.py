@@ -26,11 +26,13 @@ Examples:
   graphs-opt model.onnx
   graphs-opt --passes=fuse,lower,cost --target=jetson-orin-agx@30W --precision=fp16 model.onnx
   graphs-opt --explain=layer4.0.conv2 model.onnx
+  graphs-opt my_models:small_net --input 1x3x224x224
   graphs-opt --dim batch=8 model.onnx -o report.json -o model.dot
   graphs-opt --passes='fuse{rules=none},lower,cost' --emit=text model.onnx
 
-MODEL is an ONNX file or the tool's own text form (what --emit=text writes), told apart by content; "-" reads text from
-standard input.
+MODEL is an ONNX file, a saved PyTorch program (.pt2), a TFLite file or the tool's own text form (what --emit=text
+writes), told apart by content; "-" reads text from standard input. PACKAGE.MODULE:FACTORY is a PyTorch module of your
+own, imported from where you stand; give its inputs by --input.
 """
 
 
@@ -47,6 +49,22 @@ class _Dimension(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         if not equals or not name or not number.isascii() or not number.isdigit() or int(number) == 0:
             self.fail(f"{value!r}: expected a name and a whole number above zero, such as batch=8", param, ctx)
         return name, int(number)
+
+
+class _InputType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """``[NAME=][TYPE:]DIMS``, checked and kept as it is."""
+
+    name = "type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        from ..frontends.torch_factory import parse_input
+
+        try:
+            parse_input(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 class _Option(click.Option):
@@ -131,6 +149,8 @@ _PARAMETERS: list[click.Parameter] = [
     _predict("--precision", metavar="TYPE", help="fp32, fp16, bf16, int8, …  [default: the model's own]"),
     _predict("--dim", "dims", type=_Dimension(), multiple=True, metavar="NAME=VALUE",
              help="Extent of a symbolic dimension; '*=1' for all that are not named. Repeatable."),
+    _predict("--input", "inputs", type=_InputType(), multiple=True, metavar="[NAME=][TYPE:]DIMS",
+             help="Input of a module:factory, such as 1x3x224x224 or mask=bool:1x128. Repeatable."),
     _predict("--evidence", metavar="FILE", type=click.Path(),
              help="Measurements to predict from; 'none' for first principles.  [default: the best there are]"),
     _predict("--strict", is_flag=True, help="Refuse what would otherwise be a warning or unknown."),

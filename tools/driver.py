@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+from ..frontends import load_entry_points as load_frontends
 from ..ir import DType, Graph, VerificationError
 from ..ir.errors import GraphsError
 from ..ir.files import write_atomically
@@ -74,7 +75,7 @@ def run(options: Options) -> int:
 
 
 def _load_plugins(session: _Session) -> None:
-    for problem in load_entry_points():
+    for problem in (*load_entry_points(), *load_frontends()):
         session.messages.warning(problem)
     for path in session.options.load_plugin:
         load_plugin(Path(path))
@@ -110,7 +111,7 @@ def _inputs(session: _Session) -> Iterator[Input]:
     """The inputs in order; one that cannot be read is reported and does not stop the others."""
     for name in session.options.models:
         try:
-            inputs = inputs_of(name, session.options.split_input_file)
+            inputs = inputs_of(name, session.options.split_input_file, session.options.inputs)
         except GraphsError as error:
             _fail(session, error)
             continue
@@ -120,6 +121,8 @@ def _inputs(session: _Session) -> Iterator[Input]:
 def _run_one(session: _Session, model: Input, context: Callable[[], Context]) -> Iterator[Report]:
     """Run the pipeline over one model and show it on standard output; yields nothing if that fails."""
     made = context()
+    if model.warning:
+        session.messages.warning(model.warning)
     try:
         with session.timed(f"load {Path(model.label).name}"):
             graph = model.read()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..frontends import FrontendError, load
+from ..frontends.torch_factory import is_factory_name, load_factory, parse_input
 from ..ir import Graph, ParseError, parse, verify
 
 __all__ = ["Input", "inputs_of"]
@@ -19,18 +20,27 @@ _CUT = re.compile(r"^// -----[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A model to come: what to call it in messages, and how to read it; each call reads it anew."""
+    """A model to come: what to call it in messages, and how to read it; each call reads it anew.
+
+    ``warning`` says what reading does beside reading.
+    """
 
     label: str
     read: Callable[[], Graph]
+    warning: str = ""
 
 
-def inputs_of(name: str, split: bool) -> list[Input]:
+def inputs_of(name: str, split: bool, example: Sequence[str] = ()) -> list[Input]:
     """Return the models that one argument names; several only for text that is to be split.
+
+    ``example`` are the types of the inputs of a module that a factory makes.
 
     Raises:
         FrontendError: text that is to be split, or standard input, cannot be read.
     """
+    if is_factory_name(name):
+        specs = [parse_input(text) for text in example]
+        return [Input(name, lambda: load_factory(name, specs), f"{name}: this imports the module and runs its code")]
     if name != STANDARD_INPUT and not split:
         return [Input(name, lambda: load(name))]
     label = "standard input" if name == STANDARD_INPUT else name

@@ -23,6 +23,7 @@ class Options:
     target: str
     precision: str | None
     dims: Mapping[str, int]
+    inputs: tuple[str, ...]
     outputs: tuple[Output, ...]
     order: str
     top: int | None
