@@ -17,7 +17,7 @@ from ..ir.ops.reading import axes_operand
 from .quantized import DEQUANTIZE, QUANTIZE, drop_requantization, quantize_around_transposes
 from .transposes import TRANSPOSE, Permutation, permutation
 
-__all__ = ["run_channels_last"]
+__all__ = ["run_channels_last", "settle_transposes"]
 
 _CONVOLUTION = "onnx.QLinearConv"
 _CHANNELS_LAST = "com.microsoft.QLinearConv"
@@ -33,10 +33,21 @@ def run_channels_last(graph: Graph) -> int:
     for op in convolutions:
         _wrap(graph, op)
     if convolutions:
-        _settle(graph)
-        drop_requantization(graph)
-        quantize_around_transposes(graph)
+        _settle_and_repair(graph)
     return len(convolutions)
+
+
+def settle_transposes(graph: Graph) -> int:
+    """Move the transposes of a quantised graph, conversions along with them; return how many conversions were added."""
+    if not any(op.name in DEQUANTIZE for op in graph.body):
+        return 0
+    return _settle_and_repair(graph)
+
+
+def _settle_and_repair(graph: Graph) -> int:
+    _settle(graph)
+    drop_requantization(graph)
+    return quantize_around_transposes(graph)
 
 
 def _wrap(graph: Graph, op: Op) -> None:
@@ -58,7 +69,7 @@ def _settle(graph: Graph) -> None:
         while op in graph and (moved := _moved(graph, op, leading)) is not None:
             op = moved
     for op in reversed(graph.body):
-        if op.name == TRANSPOSE and not graph.users(op):
+        if (op.name == TRANSPOSE or op.name in DEQUANTIZE) and not graph.users(op):
             graph.erase(op)
 
 
@@ -190,7 +201,7 @@ def _cost(graph: Graph, op: Op, indices: Collection[int], perm: Permutation, lea
 
 
 def _operand_cost(graph: Graph, value: Value, perm: Permutation) -> int:
-    if value.is_constant or not _extents(value):
+    if value.is_constant or _dequantized_constant(value) or not _extents(value):
         return 0
     if value.op.name != TRANSPOSE:
         return _extents(value)
@@ -238,12 +249,33 @@ def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> 
     if value.type.elements == 1:
         return value
     if value.is_constant:
-        padded = (1,) * (len(perm) - len(value.type.dims)) + value.type.dims
-        type_ = TensorType(value.type.dtype, tuple(padded[perm.index(axis)] for axis in range(len(perm))))
-        return graph.add(CONSTANT, [], [(f"{value.name}.turned", type_)], loc=value.op.loc, before=before).result
+        return _turned_constant(graph, value, perm, before)
+    if _dequantized_constant(value) and len(graph.uses(value)) == 1:
+        integers = value.op.operands[0]
+        assert integers is not None
+        operands = [_turned_constant(graph, integers, perm, before), *value.op.operands[1:]]
+        result = (f"{value.name}.turned", _turned_type(value.type, perm))
+        return graph.add(value.op.name, operands, [result], value.op.attributes, loc=value.op.loc, before=before).result
     if value.type.rank != len(perm):
         return None
     return _transpose(graph, value, _inverted(perm), before)
+
+
+def _dequantized_constant(value: Value) -> bool:
+    source = value.op.operand(0)
+    return value.op.name in DEQUANTIZE and source is not None and source.is_constant and _per_tensor(value.op)
+
+
+def _turned_constant(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value:
+    """What a constant is before a transpose by ``perm``: the runtime turns it when it loads the model."""
+    assert isinstance(value.type, TensorType)
+    result = (f"{value.name}.turned", _turned_type(value.type, perm))
+    return graph.add(CONSTANT, [], [result], loc=value.op.loc, before=before).result
+
+
+def _turned_type(type_: TensorType, perm: Permutation) -> TensorType:
+    padded = (1,) * (len(perm) - len(type_.dims)) + type_.dims
+    return TensorType(type_.dtype, tuple(padded[perm.index(axis)] for axis in range(len(perm))))
 
 
 def _put_transposed(

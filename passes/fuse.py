@@ -9,9 +9,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
-- ``own_dequantization``, ``make_unsigned``, ``drop_requantization``, ``channels_last`` (``: true``),
-  ``propagate_quantization: [Operator, …]``, ``run_on_integers: {operators: […], bits: […]}``,
-  ``concatenate_integers: Operator`` — what becomes of quantised graphs (:mod:`.quantized`, :mod:`.channels_last`);
+- ``own_dequantization: true``, ``run_on_integers: {…}`` and other rewrites of quantised graphs (:mod:`.rewrites`);
 - ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
   (:mod:`.replacement`);
 - ``match: PATTERN`` with ``name``, ``where``, ``kind`` and ``quantized`` — operations that become one kernel

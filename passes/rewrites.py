@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir import Graph
-from .channels_last import run_channels_last
+from .channels_last import run_channels_last, settle_transposes
 from .packed_weights import pack_weights
 from .patterns import PatternError
 from .quantized import (
@@ -116,6 +116,7 @@ _PLAIN: Mapping[str, Rewrite] = {
     "make_unsigned": make_unsigned,
     "drop_requantization": drop_requantization,
     "channels_last": run_channels_last,
+    "settle_transposes": settle_transposes,
 }
 
 _WITH_OPTIONS: Mapping[str, Callable[[Any], Rewrite]] = {
