@@ -25,6 +25,7 @@ from .registry import (
     infer_types,
     kind_of,
     lowering,
+    misfit,
     region_input_types,
     runs_of,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "kind_of",
     "largest",
     "lowering",
+    "misfit",
     "parse",
     "parse_all",
     "parse_expression",

@@ -35,6 +35,7 @@ __all__ = [
     "infer_types",
     "kind_of",
     "lowering",
+    "misfit",
     "region_input_types",
     "runs_of",
 ]
@@ -200,7 +201,12 @@ def lowering(op: Op) -> Lowering:
         return _unknown(f"no lowering for {op.name!r}")
     open_value = None if entry.any_type else _open_value(op)
     if open_value is not None:
-        return _unknown(f"shape of {open_value.name!r} is not known: {open_value.type}")
+        reason = misfit(op)
+        return _unknown(
+            f"shape of {open_value.name!r} is not known: {open_value.type}"
+            if reason is None
+            else f"{op.name} {op.label!r} does not fit its operands: {reason}"
+        )
     try:
         made = entry.lower(op)
         lowered = made if isinstance(made, Lowering) else Lowering(tuple(made))
@@ -223,6 +229,20 @@ def infer_types(op: Op) -> Sequence[Type] | None:
     except MALFORMED:
         return None
     return types if types is None or all(map(possible, types)) else None
+
+
+def misfit(op: Op) -> str | None:
+    """Return why an operation does not fit operands that are all known; ``None`` if it fits, or nothing tells."""
+    entry = definition(op.name)
+    known = all(isinstance(value.type, TensorType) and value.type.static for value in op.inputs)
+    if entry is None or entry.infer is None or not known:
+        return None
+    try:
+        types = entry.infer(op)
+    except MALFORMED as error:
+        return str(error) or type(error).__name__
+    wrong = next((type_ for type_ in types or () if not possible(type_)), None)
+    return None if wrong is None else f"its result would be {wrong}"
 
 
 def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:

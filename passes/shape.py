@@ -28,6 +28,7 @@ from ..ir import (
     UnknownType,
     definition,
     infer_types,
+    misfit,
     possible,
     region_input_types,
 )
@@ -75,20 +76,22 @@ class ShapeInference(Pass):
         """Give every value the most precise type that follows from the inputs'."""
         opset = graph.attributes.get("opset")
         version = opset.get("ai.onnx") if isinstance(opset, Mapping) else None
-        inference = _Inference(context, self.fold, version if isinstance(version, int) else None)
+        inference = _Inference(graph, context, self.fold, version if isinstance(version, int) else None)
         before = context.statistics.get(_EXPERTS, 0)
         inference.run(graph)
-        inference.report_contradictions()
+        inference.report()
         if (experts := context.statistics.get(_EXPERTS, 0) - before) > 0:
             context.warn("shape", f"which rows {experts} experts get depends on data: rows are taken as spread evenly")
 
 
 @dataclass(frozen=True, slots=True)
 class _Inference:
+    whole: Graph
     context: Context
     fold: bool
     opset: int | None
     contradictions: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
 
     def run(self, graph: Graph) -> None:
         orphans: list[Op] = []
@@ -146,7 +149,13 @@ class _Inference:
         """
         if experts := share_rows(graph, op):
             self.context.count(_EXPERTS, experts)
-        self._refine(graph, op, infer_types(op))
+        types = infer_types(op)
+        reason = misfit(op) if types is None else None
+        if reason is not None:
+            if graph is self.whole:  # operations of a body that does not run for these operands need not fit
+                self.misfits.append(f'{op.name} "{op.label}" does not fit its operands: {reason}')
+            return
+        self._refine(graph, op, types)
         known_to_onnx = op.dialect == "onnx" or op.dialect.startswith("ai.onnx")
         if known_to_onnx and not all(_complete(value.type) for value in op.results):
             from ..ir.onnx_types import infer_with_onnx
@@ -162,12 +171,13 @@ class _Inference:
                 graph.retype(value, better)
                 self.context.count("shape: types inferred")
 
-    def report_contradictions(self) -> None:
-        """Warn, once, where the model states other shapes than follow from its inputs'."""
+    def report(self) -> None:
+        """Warn, once each, where operations do not fit, and where other shapes are stated than follow."""
+        if self.misfits:
+            self.context.warn("shape", f"{self.misfits[0]}{_others(self.misfits)}")
         if self.contradictions:
-            more = len(self.contradictions) - 1
-            others = f" (and {more} more)" if more else ""
-            self.context.warn("shape", f"{self.contradictions[0]}{others}; what follows from the inputs is used")
+            told = f"{self.contradictions[0]}{_others(self.contradictions)}"
+            self.context.warn("shape", f"{told}; what follows from the inputs is used")
 
     def _enter_regions(self, op: Op) -> None:
         """Carry types and constants into the bodies and infer what is inside."""
@@ -223,6 +233,10 @@ def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> l
 def _keepable(array: ndarray[Any, Any]) -> bool:
     dtype = _DTYPES.get(str(array.dtype))
     return dtype is not None and array.size <= (FOLD_LIMIT if dtype.is_integer else FLOAT_FOLD_LIMIT)
+
+
+def _others(told: Sequence[str]) -> str:
+    return f" (and {len(told) - 1} more)" if len(told) > 1 else ""
 
 
 def _complete(type: Type) -> bool:

@@ -16,6 +16,7 @@ from ..types import Dim, DType, Shape, TensorType, Type
 from .elementwise import activation_ops
 from .reading import (
     UNKNOWN_DIM,
+    agree,
     broadcast,
     dims,
     elements,
@@ -111,6 +112,7 @@ def conv_output(op: Op, data: int = 0, weight: int = 1, dtype: DType | None = No
     x, w = ranked(op, data), ranked(op, weight)
     if x is None or w is None or len(x[1]) < 3 or len(w[1]) != len(x[1]):
         return None
+    agree("channels of the data", x[1][1], "those of the weights in all groups", w[1][1], integer(op, "group", 1))
     sizes = window_output(op, x[1][2:], w[1][2:])
     return with_shape(op, (x[1][0], w[1][0], *sizes), dtype or x[0])
 
@@ -126,6 +128,7 @@ def _transposed_output(op: Op) -> tuple[Type, ...] | None:
     x, w = ranked(op, 0), ranked(op, 1)
     if x is None or w is None or len(x[1]) < 3 or len(w[1]) != len(x[1]):
         return None
+    agree("channels of the data", x[1][1], "those of the weights", w[1][0])
     rank = len(x[1]) - 2
     strides, dilations = integers(op, "strides", (1,) * rank), integers(op, "dilations", (1,) * rank)
     pads, extra = integers(op, "pads", (0,) * (2 * rank)), integers(op, "output_padding", (0,) * rank)
@@ -213,9 +216,7 @@ def matmul_shape(a: Shape, b: Shape) -> Shape:
     """
     if not a or not b:
         raise ValueError("a scalar has no matrix product")
-    inner = (a[-1], b[-2] if len(b) > 1 else b[0])
-    if isinstance(inner[0], int) and isinstance(inner[1], int) and inner[0] != inner[1]:
-        raise ValueError(f"{inner[0]} columns do not meet {inner[1]} rows")
+    agree("columns of A", a[-1], "rows of B", b[-2] if len(b) > 1 else b[0])
     return (*broadcast(a[:-2], b[:-2]), *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
 
 
@@ -253,6 +254,7 @@ def gemm_type(op: Op, right: int = 1, dtype: DType | None = None) -> tuple[Type,
     if a is None or b is None or len(a[1]) != 2 or len(b[1]) != 2:
         return None
     rows, columns = bool(integer(op, "transA", 0)), not integer(op, "transB", 0)
+    agree("columns of A", a[1][not rows], "rows of B", b[1][not columns])
     return with_shape(op, (a[1][rows], b[1][columns]), dtype)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "FOLD_ELEMENTS",
     "UNKNOWN_DIM",
     "Array",
+    "agree",
     "array_of",
     "axes_operand",
     "broadcast",
@@ -267,6 +268,16 @@ def _broadcast_dim(column: tuple[Dim, ...]) -> Dim:
     # Extents that broadcast are equal or 1, so the result is the largest, whatever they are.
     opened = {dim: None for dim in column if isinstance(dim, Expression)}
     return largest(*opened) if opened else 1
+
+
+def agree(what: str, left: Dim, other: str, right: Dim, times: int = 1) -> None:
+    """Check that one extent is ``times`` another, where both are known.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(left, int) and isinstance(right, int) and left != right * times:
+        raise ValueError(f"{what}: {left}, {other}: {right * times}")
 
 
 def dim_product(extents: Sequence[Dim]) -> Dim:

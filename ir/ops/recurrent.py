@@ -10,7 +10,7 @@ from ..registry import Kind, define
 from ..types import Dim, TensorType, Type
 from .contraction import REQUANTIZE_OPS
 from .elementwise import activation_ops
-from .reading import dims, integer, is_constant, ranked, tensor
+from .reading import agree, dims, integer, is_constant, ranked, tensor
 
 __all__ = ["GATES", "gate_ops", "recurrence"]
 
@@ -32,6 +32,9 @@ def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
     batch_first = integer(op, "layout", 0)
     seq, batch = (x[1][1], x[1][0]) if batch_first else x[1][:2]
     quantized = op.base_name == "DynamicQuantizeLSTM"  # whose weights are transposed
+    w = ranked(op, 1)
+    if w is not None and len(w[1]) == 3:
+        agree("features of the input", x[1][2], "those of the weights", w[1][1 if quantized else 2])
     directions, hidden = r[1][0], integer(op, "hidden_size", 0) or r[1][1 if quantized else 2]
     state: tuple[Dim, ...] = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
     whole = (batch, seq, directions, hidden) if batch_first else (seq, directions, batch, hidden)
