@@ -128,7 +128,7 @@ def _cost_all(graph: Graph, scope: Graph, roofline: Roofline) -> None:
 
 def _choose(op: Op) -> None:
     """Count the branch that takes longest: which one that is, only the target tells."""
-    seconds = tuple(sum(inner.facts[Cost].seconds for inner in region.body) for region in op.regions)
+    seconds = tuple(sum((inner.facts[Cost].seconds for inner in region.body), 0.0) for region in op.regions)
     made, bodies = op.facts[Bodies], bodies_of(op)
     choice = [index for index, body in enumerate(bodies) if body.runs.one_of]
     if choice:

@@ -46,7 +46,7 @@ from graphs.tools.emit.view import View
 from graphs.tools.explanation import explanation
 from graphs.tools.terminal import Messages
 
-__all__ = ["CORPORA", "Fuzzer", "broken_input", "limit_memory"]
+__all__ = ["CORPORA", "Fuzzer", "broken_input", "fuzz", "limit_memory"]
 
 PIPELINE = "bind,shape,fuse,lower,memory,calibrate,cost,coverage"
 TARGETS = (
@@ -180,6 +180,11 @@ def _where(error: BaseException) -> str:
 def main(first: int, count: int, corpus: str) -> int:
     """Try `count` seeds from `first` on."""
     models = CORPORA[corpus]()
+    return fuzz(first, count, lambda seed: broken_input(seed, models))
+
+
+def fuzz(first: int, count: int, make: Callable[[int], bytes]) -> int:
+    """Try the files that `make` gives for `count` seeds from `first` on; return the exit status."""
     for name in TARGETS:
         _target(name)
     limit_memory()
@@ -189,7 +194,7 @@ def main(first: int, count: int, corpus: str) -> int:
         fuzzer = Fuzzer(Path(name))
         for seed in range(first, first + count):
             print(json.dumps({"at": seed}), flush=True)
-            content = broken_input(seed, models)
+            content = make(seed)
             faulthandler.dump_traceback_later(SECONDS, exit=True)
             started = time.perf_counter()
             found = fuzzer.outcome(content, seed)
