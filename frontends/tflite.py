@@ -304,7 +304,7 @@ class _Builder:
 
     def _regions(self, name: str, attributes: dict[str, Attribute], operands: int, what: str) -> Sequence[Graph]:
         """The subgraphs that an operator runs; operands that every one of them takes as they are, are captures."""
-        indices = subgraph_indices(attributes)
+        indices = subgraph_indices(name, attributes)
         regions: list[Graph] = []
         for role, index in indices.items():
             if index < 0:

@@ -38,11 +38,20 @@ _ENUMERATIONS = {
 _PADDING = ("Conv2DOptions", "Conv3DOptions", "DepthwiseConv2DOptions", "Pool2DOptions", "TransposeConvOptions")
 """Tables whose ``Padding`` is an enumeration; that of a StableHLO convolution is a vector."""
 
-_SUBGRAPHS = frozenset({
-    "subgraph", "then_subgraph_index", "else_subgraph_index", "cond_subgraph_index", "body_subgraph_index",
-    "init_subgraph_index", "update_computation_subgraph_index", "comparator_subgraph_index",
-    "decomposition_subgraph_index", "called_computations",
-})  # fmt: skip
+_SUBGRAPHS = {
+    "tfl.CALL": ("subgraph",),
+    "tfl.CALL_ONCE": ("init_subgraph_index",),
+    "tfl.IF": ("then_subgraph_index", "else_subgraph_index"),
+    "tfl.STABLEHLO_COMPOSITE": ("decomposition_subgraph_index",),
+    "tfl.STABLEHLO_CUSTOM_CALL": ("called_computations",),
+    "tfl.STABLEHLO_REDUCE": ("body_subgraph_index",),
+    "tfl.STABLEHLO_REDUCE_WINDOW": ("body_subgraph_index",),
+    "tfl.STABLEHLO_SCATTER": ("update_computation_subgraph_index",),
+    "tfl.STABLEHLO_SORT": ("comparator_subgraph_index",),
+    "tfl.STABLEHLO_WHILE": ("cond_subgraph_index", "body_subgraph_index"),
+    "tfl.WHILE": ("cond_subgraph_index", "body_subgraph_index"),
+}
+"""Which options of which operators number subgraphs."""
 
 _SMALL_OPTIONS = 1 << 16
 
@@ -136,16 +145,15 @@ def _snake_case(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-def subgraph_indices(attributes: Mapping[str, Attribute]) -> dict[str, int]:
-    """Return the attributes that number subgraphs; a list of them numbers its members."""
+def subgraph_indices(name: str, attributes: Mapping[str, Attribute]) -> dict[str, int]:
+    """Return the options that number the subgraphs of an operator; a list of them numbers its members."""
     indices: dict[str, int] = {}
-    for name, value in attributes.items():
-        if name not in _SUBGRAPHS:
-            continue
+    for option in _SUBGRAPHS.get(name, ()):
+        value = attributes.get(option)
         if isinstance(value, int):
-            indices[name] = value
+            indices[option] = value
         elif isinstance(value, tuple):
-            indices.update({f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, int)})
+            indices.update({f"{option}.{i}": item for i, item in enumerate(value) if isinstance(item, int)})
     return indices
 
 

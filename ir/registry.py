@@ -259,7 +259,12 @@ def region_input_types(op: Op) -> Sequence[Sequence[Type | None]]:
         except MALFORMED:
             pass
     outer = [None if value is None else value.type for value in op.operands]
-    return [outer[len(outer) - len(region.inputs) :] for region in op.regions]
+    return [_last(outer, len(region.inputs)) for region in op.regions]
+
+
+def _last(types: list[Type | None], count: int) -> list[Type | None]:
+    """The last ``count`` types; open ones in front where there are fewer."""
+    return [*[None] * (count - len(types)), *types[max(0, len(types) - count) :]]
 
 
 def runs_of(op: Op) -> Sequence[Runs]:

@@ -18,6 +18,7 @@ from .base import Context, Pass
 from .bodies import Body, nested_bodies
 from .fuse import kernel_ops
 from .kv_cache import held_in_caches
+from .lower import KERNEL
 
 __all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
 
@@ -194,9 +195,9 @@ def _views_weight(op: Op, of: dict[Value, Storage]) -> bool:
 
 def _overwritable(op: Op, source: Value) -> bool:
     """Whether a kernel reads ``source`` once, and element by element as it writes its result: a convolution's sum."""
-    if not op.regions:
-        return True
-    region = op.regions[0]
+    if op.name != KERNEL:
+        return not op.regions
+    (region,) = op.regions
     readers = region.users(region.inputs[op.operands.index(source)])
     if len(readers) != 1:
         return False
