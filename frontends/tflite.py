@@ -103,7 +103,7 @@ class _File:
         if signature is not None:
             attributes.update(signature=_text(signature.SignatureKey()), signatures=signatures)
         attributes.update(self._metadata())
-        attributes["path"] = str(path)
+        attributes.update(path=str(path), file_bytes=len(self.buffers.content))
         graph = Graph(path.stem, attributes)
         _Builder(self, graph, index, (index,)).build(_arguments(signature))
         return graph

@@ -105,7 +105,7 @@ class CostPass(Pass):
         _cost_all(graph, graph, roofline)
         for holds, size in (
             ("weights", graph.cached(weight_bytes)),
-            ("activations", graph.cached(memory_plan).peak_bytes + cache_bytes(graph)),
+            ("activations", memory_plan(graph, context.target.runtime.arena).peak_bytes + cache_bytes(graph)),
         ):
             level = level_for(context.target.device, holds, size)
             if level.size is not None and size > level.size:

@@ -10,20 +10,26 @@ to read. While a control operation runs, its body has activations of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, definition, kind_of
+from ..targets.arena import Arena
 from .base import Context, Pass
 from .bodies import Body, nested_bodies
 from .fuse import kernel_ops
 from .kv_cache import held_in_caches
 from .lower import KERNEL
+from .scratch import scratch_bytes
 
-__all__ = ["Buffers", "Memory", "MemoryPlan", "memory_plan"]
+__all__ = ["Buffers", "Memory", "MemoryPlan", "Scratch", "memory_plan"]
 
 IN_PLACE = "inplace"
 """The attribute of an operation whose source says that it writes over operand 0."""
+
+SHARING = Arena()
+"""An arena in which all that can share memory does."""
 
 _MOST_ALIVE = 128
 """Mean number of buffers alive up to which they are packed by size; networks stay far below."""
@@ -38,6 +44,14 @@ class Buffers(Fact, key="memory"):
 
     live_bytes: int
     offsets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch(Fact, key="scratch"):
+    """``bytes`` of working memory, at ``offset`` in the arena while the operation runs."""
+
+    bytes: int
+    offset: int
 
 
 @dataclass(slots=True)
@@ -60,34 +74,53 @@ class MemoryPlan:
     arena_bytes: int
     live_bytes: dict[Op, int] = field(repr=False)
     storages: tuple[Storage, ...] = field(repr=False)
+    scratch: Mapping[Op, Storage] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Memory(Pass):
-    """Plan activation memory: liveness, the peak, buffers shared in place or by views, and offsets in one arena."""
+    """Plan activation memory: liveness, the peak, buffers shared in place or by views, and offsets in one arena.
+
+    What is not given is as the target's runtime does it.
+    """
 
     name = "memory"
     requires = ("precision",)
     provides = ("memory",)
-    views: bool = True
-    in_place: bool = True
-    alignment: int = 64
+    views: bool | None = None
+    in_place: bool | None = None
+    alignment: int | None = None
 
     def run(self, graph: Graph, context: Context) -> None:
         """Attach :class:`Buffers` to every operation that makes an activation."""
-        plan = plan_memory(graph, self.views, self.in_place, self.alignment)
+        arena = context.target.runtime.arena
+        plan = plan_memory(
+            graph,
+            arena.views if self.views is None else self.views,
+            arena.in_place if self.in_place is None else self.in_place,
+            arena.alignment if self.alignment is None else self.alignment,
+            arena.scratch,
+        )
         offsets = {value: storage.offset for storage in plan.storages for value in storage.values}
         for op, live in plan.live_bytes.items():
             op.facts.add(Buffers(live, tuple(offsets.get(value, -1) for value in op.results)))
+            op.facts.discard(Scratch)
+        for op, storage in plan.scratch.items():
+            op.facts.add(Scratch(storage.bytes, storage.offset))
         context.count("memory: buffers", len(plan.storages))
 
 
-def memory_plan(graph: Graph) -> MemoryPlan:
-    """The plan with the default options, for ``graph.cached``."""
-    return plan_memory(graph, views=True, in_place=True, alignment=64)
+def memory_plan(graph: Graph, arena: Arena = SHARING) -> MemoryPlan:
+    """Return the plan as a runtime with this arena makes it, computed once for each revision of the graph."""
+    return graph.cached(_planner(arena))
 
 
-def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> MemoryPlan:
+@cache
+def _planner(arena: Arena) -> Callable[[Graph], MemoryPlan]:
+    return lambda graph: plan_memory(graph, arena.views, arena.in_place, arena.alignment, arena.scratch)
+
+
+def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int, kernels: str = "none") -> MemoryPlan:
     """Plan the activations of a graph; values of unknown size take no bytes (the report lists them as unknown)."""
     inside: dict[Op, int] = {}
     for body in reversed(nested_bodies(graph)):
@@ -95,6 +128,8 @@ def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> Me
         inside[body.op] = max(inside.get(body.op, 0), peak_bytes)
     steps = [op for op in graph.ops if op.name not in (CONSTANT, OUTPUT)]
     storages = _storages(graph, steps, views, in_place, inside, graph.cached(held_in_caches))
+    scratch = _scratch(steps, kernels)
+    storages.extend(scratch.values())
     live = _live_bytes(storages, len(steps))
     peak = max(range(len(steps)), key=live.__getitem__, default=None)
     arena = _place(storages, len(steps), alignment)
@@ -104,7 +139,14 @@ def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int) -> Me
         arena,
         dict(zip(steps, live, strict=True)),
         tuple(storages),
+        scratch,
     )
+
+
+def _scratch(steps: Sequence[Op], kernels: str) -> dict[Op, Storage]:
+    """Working memory of the operations that need some."""
+    sizes = [(step, op, scratch_bytes(op, kernels)) for step, op in enumerate(steps)]
+    return {op: Storage([], size, step, step) for step, op, size in sizes if size}
 
 
 def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: bool) -> int:
@@ -142,6 +184,7 @@ def _storages(
         for value in op.results:
             first = 0 if op.name == INPUT else step
             last = max((_read_at(user, position, len(steps)) for user, _ in graph.uses(value)), default=step)
+            last = len(steps) if op.attributes.get("variable") is True else last  # state outlives the inference
             shared = _shared_storage(op, value, of, step, views, in_place) if step >= inputs else None
             if shared is None:
                 elsewhere = value in caches or (views and _views_weight(op, of))
@@ -228,12 +271,13 @@ def _place(storages: Sequence[Storage], steps: int, alignment: int) -> int:
 def _place_by_size(storages: Sequence[Storage], alignment: int) -> int:
     """Largest first, each at the lowest place that is free throughout its life.
 
-    This is the greedy-by-size planner of TensorFlow Lite Micro (Pisarchyk and Lee, arXiv:2001.03288, section 5).
+    This is the greedy-by-size planner of TensorFlow Lite Micro (Pisarchyk and Lee, arXiv:2001.03288, section 5), which
+    takes the later of two buffers of one size first (greedy_memory_planner.cc fills its list from the end).
     """
     alive: defaultdict[int, list[Storage]] = defaultdict(list)
     starting: defaultdict[int, list[Storage]] = defaultdict(list)
     top = 0
-    for storage in sorted(storages, key=lambda item: (-item.bytes, item.first)):
+    for _, storage in sorted(enumerate(storages), key=lambda pair: (-pair[1].bytes, -pair[0])):
         later = range(storage.first + 1, storage.last + 1)
         neighbours = [*alive[storage.first], *(other for step in later for other in starting.get(step, ()))]
         offset = 0

@@ -12,6 +12,7 @@ from ..calibration.prediction import Quality
 from ..ir import Graph
 from .base import Context, Diagnostic
 from .coverage_report import MeasuredErrors
+from .footprint import Footprint
 
 __all__ = [
     "BodyReport",
@@ -176,6 +177,7 @@ class Total:
     kv_cache_bytes: int = 0
     weight_bytes_read: int = 0
     kv_cache_bytes_moved: int = 0
+    footprint: Footprint | None = None
     macs_by_precision: dict[str, int] = field(default_factory=dict)
 
     @property

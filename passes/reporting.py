@@ -16,10 +16,11 @@ from .calibrate import Calibration
 from .cost import Cost, critical_path
 from .coverage import coverage_rows
 from .coverage_report import MeasuredErrors
+from .footprint import footprint
 from .fuse import kernel_ops, main_op, pattern_of
 from .kv_cache import cache_bytes, cache_values
 from .lower import Work, weight_reads
-from .memory import Buffers, memory_plan
+from .memory import Buffers, Scratch, memory_plan
 from .precision import precision_of
 from .report import BodyReport, KernelReport, Report, Total, UnknownOp
 from .totals import confidence_of, costed_kernels, sum_of
@@ -219,7 +220,7 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
     path = critical_path(graph) if costs else None
     latency = path if path is not None and context.target.runtime.concurrency == "branches" else serial.seconds
     scale = latency / serial.seconds if serial.seconds else 1.0
-    peak_bytes, peak_at, arena = _memory(graph)
+    peak_bytes, peak_at, arena = _memory(graph, context)
     energy, energy_missing = _energy(costs, latency, context)
     return Total(
         macs=sum(kernel.macs for kernel in kernels),
@@ -243,14 +244,15 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
         kv_cache_bytes=cache_bytes(graph),
         weight_bytes_read=sum(kernel.weight_bytes for kernel in kernels),
         kv_cache_bytes_moved=sum(kernel.kv_cache_bytes for kernel in kernels),
+        footprint=footprint(graph, context.target, arena, graph.cached(weight_bytes)),
     )
 
 
-def _memory(graph: Graph) -> tuple[int, str, int | None]:
+def _memory(graph: Graph, context: Context) -> tuple[int, str, int]:
     """Peak bytes, where, and the arena's size: as the memory pass left them, else by its default plan."""
     planned = [(op, fact) for op in graph.ops if (fact := op.facts.get(Buffers))]
     if not planned:
-        plan = graph.cached(memory_plan)
+        plan = memory_plan(graph, context.target.runtime.arena)
         return plan.peak_bytes, _place(plan.peak_op) if plan.peak_op else "", plan.arena_bytes
     op, fact = max(planned, key=lambda pair: pair[1].live_bytes)
     ends = [
@@ -259,6 +261,7 @@ def _memory(graph: Graph) -> tuple[int, str, int | None]:
         for value, offset in zip(op.results, fact.offsets, strict=True)
         if offset >= 0
     ]
+    ends.extend(own.offset + own.bytes for op, _ in planned if (own := op.facts.get(Scratch)))
     return fact.live_bytes, _place(op), max(ends, default=0)
 
 

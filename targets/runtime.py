@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .arena import Arena
 from .device import Device, Source
 from .efficiency import DEFAULT_CLASS, Efficiency, EfficiencyTable
 from .quantity import Quantity
@@ -32,7 +33,7 @@ class Runtime:
 
     `dispatch` is the time that every kernel launch costs. `views` says whether reshapes cost a launch,
     `concurrency` whether independent branches run side by side, `rules` what becomes one kernel. `lacks` are operators
-    that it does not have.
+    that it does not have, `arena` says how it lays out activations.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Runtime:
     efficiencies: Mapping[str, EfficiencyTable]
     sources: Mapping[str, Source]
     path: Path | None
+    arena: Arena = field(default_factory=Arena)
 
     @property
     def dispatch_seconds(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .arena import read_arena
 from .device import DEVICE_CLASSES, PRECISIONS, Device
 from .device_file import read_sources
 from .document import Node
@@ -20,7 +21,7 @@ __all__ = ["RUNTIME_KEYS", "RuntimeFile", "read_runtime"]
 
 RUNTIME_KEYS = (
     "schema", "name", "title", "extends", "device_classes", "sources", "dispatch", "concurrency", "precisions",
-    "arithmetic", "lacks", "views", "fuse", "efficiency",
+    "arithmetic", "lacks", "views", "arena", "fuse", "efficiency",
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def read_runtime(file: RuntimeFile, device: Device) -> Runtime:
         efficiencies=efficiencies,
         sources=sources,
         path=file.path,
+        arena=read_arena(top),
     )
 
 

@@ -259,7 +259,7 @@ def test_the_users_own_targets_are_found_by_name_and_hide_shipped_ones(folder):
             "its modes: MAXN, 50W, 30W, 15W",
         ),
         ("nvidia-h100-sxm@x", 'nvidia-h100-sxm has no mode "x"', "its modes: none"),
-        ("jetson-orin-agx:tensort", 'no runtime "tensort"; did you mean "tensorrt"?', "known: onnxruntime-cpu"),
+        ("jetson-orin-agx:tensort", 'no runtime "tensort"; did you mean "tensorrt"?', "known: litert-xnnpack"),
         ("jetson-orin-agx:tflite-micro", 'jetson-orin-agx has no runtime "tflite-micro"', "it runs tensorrt, pytorch"),
         ("./absent.yaml", "./absent.yaml: cannot read the file: No such file or directory", None),
     ],

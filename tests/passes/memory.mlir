@@ -2,14 +2,14 @@
 // RUN: graphs-opt --passes='memory{in_place=false views=false}' --emit=text %s | filecheck %s --check-prefix=APART
 
 // Two buffers of 256 bytes do: x and b share one, and c (in place) and d (a view) are b's; a and e share the other.
-// CHECK: %x = "graphs.input"() {graphs.memory = {live_bytes = 256, offsets = [0]}}
-// CHECK: %a = {{.*}}live_bytes = 512, offsets = [256]
-// CHECK: %b = {{.*}}live_bytes = 512, offsets = [0]
-// CHECK: %c = {{.*}}live_bytes = 256, offsets = [0]
-// CHECK: %d = {{.*}}live_bytes = 256, offsets = [0]
-// CHECK: %e = {{.*}}live_bytes = 512, offsets = [256]
-// APART: %c = {{.*}}live_bytes = 512, offsets = [256]
-// APART: %d = {{.*}}live_bytes = 512, offsets = [0]
+// CHECK: %x = "graphs.input"() {graphs.memory = {live_bytes = 256, offsets = [256]}}
+// CHECK: %a = {{.*}}live_bytes = 512, offsets = [0]
+// CHECK: %b = {{.*}}live_bytes = 512, offsets = [256]
+// CHECK: %c = {{.*}}live_bytes = 256, offsets = [256]
+// CHECK: %d = {{.*}}live_bytes = 256, offsets = [256]
+// CHECK: %e = {{.*}}live_bytes = 512, offsets = [0]
+// APART: %c = {{.*}}live_bytes = 512, offsets = [0]
+// APART: %d = {{.*}}live_bytes = 512, offsets = [256]
 
 "graphs.graph"() ({
   %x = "graphs.input"() : () -> tensor<64xf32>

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...passes.coverage_report import MeasuredErrors
+from ...passes.footprint import Footprint
 from ...passes.report import BodyReport, EvidenceSource, KernelReport, Report, Total, UnknownOp
 from ..terminal import HARMFUL
 from .rows import labels
@@ -83,6 +84,7 @@ def _total(total: Total) -> dict[str, Any]:
         "peak_activation_bytes": total.peak_activation_bytes,
         "peak_at": total.peak_at,
         "arena_bytes": total.arena_bytes,
+        "footprint": _footprint(total.footprint) if total.footprint else None,
         "seconds": number(total.seconds),
         "seconds_low": number(total.seconds_low),
         "seconds_high": number(total.seconds_high),
@@ -95,6 +97,19 @@ def _total(total: Total) -> dict[str, Any]:
         "joules_missing": list(total.energy_missing),
         "confidence": total.confidence,
         "unknown": [_unknown(op) for op in total.unknown],
+    }
+
+
+def _footprint(made: Footprint) -> dict[str, Any]:
+    return {
+        "sram_bytes": made.sram_bytes,
+        "arena_bytes": made.arena_bytes,
+        "upkeep_bytes": made.upkeep_bytes,
+        "sram_size": made.sram_size,
+        "flash_bytes": made.flash_bytes,
+        "model_bytes": made.model_bytes,
+        "code_bytes": made.code_bytes,
+        "flash_size": made.flash_size,
     }
 
 

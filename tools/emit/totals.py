@@ -74,6 +74,7 @@ def _figures(report: Report) -> list[tuple[str, list[str]]]:
         ("work", [*counted, *moved] if total.flops or total.bytes else []),
         ("energy", _energy(total, at_least)),
         ("memory", _memory(total, at_least)),
+        ("fits", _fits(total, at_least)),
         ("evidence", evidence(report)),
         *control_notes(report),
     ]
@@ -145,6 +146,23 @@ def _memory(total: Total, at_least: str) -> list[str]:
     if total.arena_bytes is not None and total.arena_bytes != total.peak_activation_bytes:
         parts.append(f"arena {at_least}{si(total.arena_bytes, 'B')}")
     return parts
+
+
+def _fits(total: Total, at_least: str) -> list[str]:
+    """What a microcontroller's RAM and flash must hold."""
+    made = total.footprint
+    if made is None:
+        return []
+    upkeep = f"{si(made.arena_bytes, 'B')} arena + {si(made.upkeep_bytes, 'B')} interpreter"
+    stored = f"{si(made.model_bytes, 'B')} model + {si(made.code_bytes, 'B')} runtime + kernels"
+    return [
+        f"SRAM {at_least}{_of(made.sram_bytes, made.sram_size)} ({upkeep})",
+        f"flash ≥ {_of(made.flash_bytes, made.flash_size)} ({stored})",
+    ]
+
+
+def _of(size: int, whole: int | None) -> str:
+    return si(size, "B") if whole is None else f"{si(size, 'B')} of {si(whole, 'B')}"
 
 
 def evidence(report: Report) -> list[str]:
