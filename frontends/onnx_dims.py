@@ -45,12 +45,16 @@ def declare_dims(graph: Graph) -> None:
     graph.revision += 1
 
 
+_SUMS = {"total_sequence_length": "past_sequence_length + sequence_length"}
+"""What names mean by which onnxruntime's model builder calls a decoder's dimensions."""
+
+
 def _arithmetic(dim: Dim, names: set[str]) -> Dim | None:
-    """The expression that a symbol's name spells, if it is arithmetic on some of ``names``."""
-    if not isinstance(dim, Symbol) or dim.name.isidentifier():
+    """The expression that a symbol's name spells, or stands for, if it is arithmetic on some of ``names``."""
+    if not isinstance(dim, Symbol) or (dim.name.isidentifier() and dim.name not in _SUMS):
         return None
     try:
-        made = parse_expression(dim.name)
+        made = parse_expression(_SUMS.get(dim.name, dim.name))
     except ExpressionError:
         return None
     fits = isinstance(made, Expression) and made.integral and {symbol.name for symbol in made.symbols} <= names

@@ -102,6 +102,22 @@ def test_experts_that_are_not_in_use_are_not_read(form: str, each: int, tokens: 
     assert [kernel.weight_bytes for kernel in kernels] == [used * each] * MIXED.mixtures
 
 
+def test_the_model_builders_names_of_dimensions_are_understood() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(model_of("apart", DENSE))
+    names = {"batch": "batch_size", "seq": "sequence_length", "past": "past_sequence_length"}
+    for value in model.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = names.get(dim.dim_param, "total_sequence_length")
+    graph, step = load_onnx(model), (2, 1, 11)
+    context = Context(load_target("intel-core-i7-12700k"), None, dict(zip(names.values(), step, strict=True)))
+    PassManager(parse_passes("lower")).run(graph, context)
+    total = build_report(graph, context).total
+    assert not context.diagnostics
+    assert (total.macs, total.kv_cache_bytes) == (DENSE.macs(*step), DENSE.cache_bytes(2, 12))
+
+
 def test_grouped_attention_reads_the_past_and_writes_what_is_new() -> None:
     step, cached = (2, 1, 11), DENSE.cache_bytes(2, 1)
     assert analysed("apart", DENSE, *step).total.kv_cache_bytes_moved == 11 * cached + cached
