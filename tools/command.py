@@ -36,8 +36,12 @@ own, imported from where you stand; give its inputs by --input.
 """
 
 
+_DIGITS = 18
+"""Digits that every extent of so many fits in 64 bits with."""
+
+
 class _Dimension(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """``NAME=VALUE``, the value a whole number above zero."""
+    """``NAME=VALUE``, the value a whole number; zero is the length of a cache with nothing in it."""
 
     name = "name=value"
 
@@ -46,8 +50,8 @@ class _Dimension(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         if isinstance(value, tuple):
             return value
         name, equals, number = str(value).rpartition("=")
-        if not equals or not name or not number.isascii() or not number.isdigit() or int(number) == 0:
-            self.fail(f"{value!r}: expected a name and a whole number above zero, such as batch=8", param, ctx)
+        if not equals or not name or not number.isascii() or not number.isdigit() or len(number) > _DIGITS:
+            self.fail(f"{str(value)[:80]!r}: expected a name and a whole number, such as batch=8", param, ctx)
         return name, int(number)
 
 
