@@ -31,6 +31,7 @@ from ..ir.onnx_types import dtype_of, type_from_proto
 from ..ir.types import UnknownType
 from .onnx_dims import declare_dims
 from .onnx_file import DamagedFileError, NestingError, read_model
+from .onnx_functions import inlined, opset_of
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
 from .onnx_reading import Reading
 from .onnx_schema import misfit
@@ -74,7 +75,7 @@ def load_onnx(source: Path | ModelProto) -> Graph:
     if opsets.get("ai.onnx", UPGRADED) < UPGRADED:
         upgrade(model, label)
         opsets["ai.onnx"] = UPGRADED
-    model = infer_types(_inlined(model, label))
+    model = infer_types(inlined(model, label))
     name = path.stem if path else model.graph.name or "model"
     graph = Graph(name, {"format": "onnx", "opset": {key: opsets[key] for key in sorted(opsets)}})
     if model.producer_name:
@@ -105,18 +106,6 @@ def _check(model: ModelProto, opsets: Mapping[str, int], label: str) -> None:
     for domain, version in opsets.items():
         if not 0 <= version <= _MOST_OPSET:
             raise FrontendError(f"{label}: {version} is no version of the operators of {domain!r}")
-
-
-def _inlined(model: ModelProto, label: str) -> ModelProto:
-    if not model.functions:
-        return model
-    from onnx import inliner
-
-    try:
-        inlined: ModelProto = inliner.inline_local_functions(model)
-    except Exception as error:  # the binding raises several unrelated types
-        raise FrontendError(f"{label}: its local functions cannot be inlined: {error}") from None
-    return inlined
 
 
 # -- graphs -----------------------------------------------------------------------------------------------------------
@@ -202,7 +191,8 @@ class _Builder:
         return order
 
     def _node(self, scope: _Scope, node: NodeProto, index: int, types: Mapping[str, Type]) -> None:
-        wrong = misfit(node, self.opset)
+        opset = opset_of(node, self.opset)
+        wrong = misfit(node, opset)
         if wrong:
             raise FrontendError(f"{self.label}: node {_label(node)!r} {wrong}", help="is it exported right?")
         for name in node.output:
@@ -231,7 +221,7 @@ class _Builder:
         results = [
             (name or f"{_label(node)}.{i}", types.get(name, UnknownType())) for i, name in enumerate(node.output)
         ]
-        if node.op_type == "Dropout" and self.opset < _BOOLEAN_MASK_SINCE and operands and operands[0]:
+        if node.op_type == "Dropout" and opset < _BOOLEAN_MASK_SINCE and operands and operands[0]:
             results[1:] = [(name, operands[0].type) for name, _ in results[1:]]  # ONNX Dropout-7: mask is of type T
         loc = Location.of(
             node.name or (node.output[0] if node.output else node.op_type), _module(node, operands), index
@@ -294,7 +284,7 @@ class _Builder:
                 bodies.extend((f"{attribute.name}.{i}", body) for i, body in enumerate(attribute.graphs))
             else:
                 attributes[attribute.name] = _attribute(attribute, where)
-        if node.op_type in _SOFTMAXES and self.opset < _LAST_AXIS_SINCE:
+        if node.op_type in _SOFTMAXES and opset_of(node, self.opset) < _LAST_AXIS_SINCE:
             attributes.setdefault("axis", 1)
         return attributes, sorted(bodies, key=lambda body: body[0] != _FIRST_BRANCH)
 

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT
 from ..ir.onnx_types import dtype_of
 from .isolation import isolated
+from .onnx_functions import opset_of
 from .registry import FrontendError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto
 
 __all__ = ["check_names", "infer_types", "keeps_values", "strip_weights"]
+
+_HIDDEN = "graphs.hidden"
+"""Domain of nodes that were written for another opset than the model's: onnx takes them for unknown."""
 
 _LARGEST = 1 << 12
 """Extent of an input above which onnx does not propagate values: at 65,536 it takes seconds and gigabytes."""
@@ -126,7 +130,16 @@ def infer_types(model: ModelProto) -> ModelProto:
 def _inferred(model: ModelProto, values: bool) -> bytes:
     from onnx import shape_inference
 
-    content: bytes = shape_inference.infer_shapes(model, data_prop=values).SerializeToString()
+    foreign = [node for graph in _graphs(model.graph) for node in graph.node if opset_of(node, 0)]
+    for node in foreign:  # in the process of its own, so that the model stays as it is
+        node.domain = _HIDDEN
+    if foreign:
+        model.opset_import.add(domain=_HIDDEN, version=1)
+    inferred = shape_inference.infer_shapes(model, data_prop=values)
+    for graph in _graphs(inferred.graph):
+        for node in graph.node:
+            node.domain = "" if node.domain == _HIDDEN else node.domain
+    content: bytes = inferred.SerializeToString()
     return content
 
 

@@ -85,13 +85,14 @@ def _source(report: Report) -> Path:
 def _loaded(source: Path) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx import inliner
+
+    from ...frontends.onnx_functions import inlined
 
     try:
         model = onnx.load_model(source, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise GraphsError(f"{source}: the model cannot be read again: {error}") from None
-    return inliner.inline_local_functions(model) if model.functions else model
+    return inlined(model, str(source))
 
 
 # -- what each node is told -------------------------------------------------------------------------------------------
