@@ -357,6 +357,8 @@ class _Parser(Lexer):
             return float(struct.unpack(layout[1], bytes.fromhex(digits))[0])
         if len(token) > DIGIT_LIMIT:
             self.fail(f"a number of {len(token)} digits is too long")
+        if "." in token and dtype.is_integer:
+            self.fail(f"{token} is no number of type {dtype.mlir}")
         return float(token) if "." in token else int(token)
 
     def _dense(self) -> Dense:

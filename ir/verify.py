@@ -86,8 +86,8 @@ def _verify_structure(op: Op) -> None:
     if op.name == OUTPUT and (len(op.operands) != 1 or op.results):
         raise VerificationError("must have one operand and no result", op)
     captures = op.attributes.get("captures", 0)
-    if not isinstance(captures, int):
-        raise VerificationError("captures must be a number of operands", op)
+    if not isinstance(captures, int) or not 0 <= captures <= len(op.operands):
+        raise VerificationError(f"captures must be a number of its {len(op.operands)} operands", op)
     for region in op.regions:
         if len(region.inputs) < captures:
             raise VerificationError(

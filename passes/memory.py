@@ -242,7 +242,7 @@ def _overwritable(op: Op, source: Value) -> bool:
         return not op.regions
     (region,) = op.regions
     readers = region.users(region.inputs[op.operands.index(source)])
-    if len(readers) != 1:
+    if len(readers) != 1 or readers[0].name == OUTPUT:
         return False
     after = region.body[region.body.index(readers[0]) :]
     return all(kind_of(member) is Kind.ELEMENTWISE for member in after)

@@ -104,7 +104,7 @@ def read_reproducer(path: Path) -> tuple[Reproducer, Graph]:
         raise GraphsError(f"{path}: not a reproducer: no line starts with {_MARK!r}")
     try:
         return _decode(json.loads(line.removeprefix(_MARK))), parse(text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         where = f"{path}:{error}" if isinstance(error, ParseError) else f"{path}: not a reproducer: {error}"
         raise GraphsError(where) from None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..frontends import FrontendError, load
+from ..frontends.text import without_path
 from ..frontends.torch_factory import is_factory_name, load_factory, parse_input
 from ..ir import Graph, ParseError, parse, verify
 
@@ -73,7 +74,7 @@ def _chunks(text: str) -> list[str]:
 def _reader(text: str, label: str) -> Callable[[], Graph]:
     def read() -> Graph:
         try:
-            graph = parse(text)
+            graph = without_path(parse(text))
         except ParseError as error:
             raise FrontendError(f"{label}:{error}") from None
         verify(graph)
