@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..ir import Graph, verify
 from ..ir.errors import GraphsError
+from .other_formats import described
 
 __all__ = ["Frontend", "FrontendError", "frontends", "load", "load_entry_points", "register"]
 
@@ -95,10 +96,8 @@ def load(path: str | Path) -> Graph:
             return graph
     names = ", ".join(sorted(_FRONTENDS))
     shown = head[:12].decode("ascii", "backslashreplace")
-    raise FrontendError(
-        f"{source}: not a model of a known format ({names}); its first bytes are {shown!r}",
-        help="did a download fail, or is the file compressed?",
-    )
+    what, way_out = described(head) or (f"its first bytes are {shown!r}", "did a download fail, or is it compressed?")
+    raise FrontendError(f"{source}: not a model of a known format ({names}): {what}", help=way_out)
 
 
 def _head(path: Path) -> bytes:

@@ -44,6 +44,23 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("head", "what", "way_out"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer", "git lfs pull"),
+        (b"\x1f\x8b\x08\x00", "compressed by gzip", "unpack it"),
+        (b"GGUF\x03\0\0\0", "a GGUF file", "export the model"),
+        (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}', "a safetensors file", "export the model"),
+        (b"<!DOCTYPE html><html>", "a web page", "did a download fail"),
+    ],
+)
+def test_what_lies_in_a_models_place_is_told(tmp_path: Path, head: bytes, what: str, way_out: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(head)
+    with pytest.raises(FrontendError, match=what) as caught:
+        graphs.load(tmp_path / "model.onnx")
+    assert way_out in str(caught.value.help)
+
+
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_files_that_hold_no_model(case: str, tmp_path: Path) -> None:
     make, says = BAD_FILES[case]
