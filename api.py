@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["from_torch", "load", "run"]
 
 
-def load(path: str | Path) -> Graph:
+def load(path: str | Path, entry: str | None = None) -> Graph:
     """Read a model file; which format it has is told by its content.
 
+    Args:
+        path: the file.
+        entry: which of several entry points to read, a TFLite signature say; by default the first.
+
     Raises:
-        GraphsError: the file cannot be read or holds no model.
+        GraphsError: the file cannot be read, holds no model or has no such entry point.
     """
     from .frontends import load as load_model
 
-    return load_model(path)
+    return load_model(path, entry)
 
 
 def from_torch(

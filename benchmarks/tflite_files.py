@@ -163,7 +163,7 @@ def compare_speed() -> bool:
             laps = [(_seconds(ours), _seconds(theirs)) for _ in range(REPEATS + 2)][2:]
             here, there = (median(column) for column in zip(*laps, strict=True))
             print(
-                f"{ours.stem}: {here * 1e3:.1f} ms from TFLite, {there * 1e3:.1f} ms from ONNX, {here / there:.2f} times"
+                f"{ours.stem}: {here / there:.2f} times, {here * 1e3:.1f} ms from TFLite, {there * 1e3:.1f} from ONNX"
             )
             good &= here < MOST_OF_ONNX * there
     return good

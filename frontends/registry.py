@@ -22,11 +22,15 @@ class FrontendError(GraphsError):
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """A source format: its name, whether a file's first bytes look like it, and how to read a file."""
+    """A source format: its name, whether a file's first bytes look like it, and how to read a file.
+
+    ``load_entry`` reads the entry point of a name, where files of the format may have several.
+    """
 
     name: str
     recognises: Callable[[bytes], bool]
     load: Callable[[Path], Graph]
+    load_entry: Callable[[Path, str], Graph] | None = None
 
 
 _BUILTIN = ("text", "tflite", "pt2", "onnx")
@@ -80,24 +84,34 @@ def frontends() -> tuple[Frontend, ...]:
     return tuple(sorted(_FRONTENDS.values(), key=lambda frontend: frontend.load.__module__ in builtin))
 
 
-def load(path: str | Path) -> Graph:
+def load(path: str | Path, entry: str | None = None) -> Graph:
     """Read a model file of any known format and return its verified graph.
 
+    ``entry`` names one of several entry points that the file has; without it, the first is read.
+
     Raises:
-        FrontendError: the file cannot be read, or holds no model.
+        FrontendError: the file cannot be read, holds no model, or has no such entry point.
     """
     known = frontends()
     source = Path(path)
     head = _head(source)
     for frontend in known:
         if frontend.recognises(head):
-            graph = frontend.load(source)
+            graph = frontend.load(source) if entry is None else _load_entry(frontend, source, entry)
             verify(graph)
             return graph
     names = ", ".join(sorted(_FRONTENDS))
     shown = head[:12].decode("ascii", "backslashreplace")
     what, way_out = described(head) or (f"its first bytes are {shown!r}", "did a download fail, or is it compressed?")
     raise FrontendError(f"{source}: not a model of a known format ({names}): {what}", help=way_out)
+
+
+def _load_entry(frontend: Frontend, source: Path, entry: str) -> Graph:
+    if frontend.load_entry is None:
+        raise FrontendError(
+            f"{source}: a model of format {frontend.name} has one entry point", help="leave its name out"
+        )
+    return frontend.load_entry(source, entry)
 
 
 def _head(path: Path) -> bytes:

@@ -342,4 +342,4 @@ def _recognises(head: bytes) -> bool:
     return head[4:8] == MAGIC
 
 
-register(Frontend("tflite", _recognises, load_tflite))
+register(Frontend("tflite", _recognises, load_tflite, load_tflite))

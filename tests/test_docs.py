@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BUNDLED = re.compile(r"examples/\S+\.(onnx|yaml)$")
+BUNDLED = re.compile(r"examples/\S+\.(onnx|tflite|yaml)$")
 
 
 def commands():
@@ -19,7 +19,7 @@ def commands():
             if not text.startswith("graphs-opt "):
                 continue
             arguments = shlex.split(text)[1:]
-            models = [word for word in arguments if word.endswith(".onnx") and not word.startswith("-")]
+            models = [word for word in arguments if word.endswith((".onnx", ".tflite")) and not word.startswith("-")]
             if models and all(BUNDLED.match(model) for model in models):
                 yield pytest.param(arguments, id=f"{page.name}: {text}")
 
@@ -27,6 +27,8 @@ def commands():
 @pytest.mark.parametrize("arguments", list(commands()))
 def test_a_command_that_is_shown_runs(apart, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
+    if any(word.endswith(".tflite") for word in arguments):
+        pytest.importorskip("tflite")
     outcome = apart(*arguments)
     assert outcome.code == 0, outcome.err
     assert outcome.out.strip()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -302,6 +304,15 @@ def test_entry_points_by_signature_or_subgraph(tmp_path: Path) -> None:
     with pytest.raises(FrontendError, match="no signature or subgraph 'train'") as caught:
         loaded(tmp_path, content, "train")
     assert "decode, encode, main, other" in caught.value.help
+
+
+def test_the_command_line_names_an_entry_point(tmp_path: Path, run: Callable[..., Any]) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(model(_relu(), _relu(operators=[Operator("TANH", [0], [1])], name="other")))
+    chosen = run("--entry=other", "--emit=text", "--passes=shape", path)
+    assert chosen.code == 0 and "tfl.TANH" in chosen.out
+    refused = run("--entry=other", MODELS / "lstm_lm.onnx")
+    assert refused.code == 1 and "has one entry point" in refused.err
 
 
 def test_resource_variables(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ _PARAMETERS: list[click.Parameter] = [
              help="Extent of a symbolic dimension; '*=1' for all that are not named. Repeatable."),
     _predict("--input", "inputs", type=_InputType(), multiple=True, metavar="[NAME=][TYPE:]DIMS",
              help="Input of a module:factory, such as 1x3x224x224 or mask=bool:1x128. Repeatable."),
+    _predict("--entry", metavar="NAME", help="Signature or subgraph of a file that has several.  [default: the first]"),
     _predict("--evidence", metavar="FILE", type=click.Path(),
              help="Measurements to predict from; 'none' for first principles.  [default: the best there are]"),
     _predict("--strict", is_flag=True, help="Refuse what would otherwise be a warning or unknown."),

@@ -111,7 +111,8 @@ def _inputs(session: _Session) -> Iterator[Input]:
     """The inputs in order; one that cannot be read is reported and does not stop the others."""
     for name in session.options.models:
         try:
-            inputs = inputs_of(name, session.options.split_input_file, session.options.inputs)
+            options = session.options
+            inputs = inputs_of(name, options.split_input_file, options.inputs, options.entry)
         except GraphsError as error:
             _fail(session, error)
             continue

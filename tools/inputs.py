@@ -31,10 +31,11 @@ class Input:
     warning: str = ""
 
 
-def inputs_of(name: str, split: bool, example: Sequence[str] = ()) -> list[Input]:
+def inputs_of(name: str, split: bool, example: Sequence[str] = (), entry: str | None = None) -> list[Input]:
     """Return the models that one argument names; several only for text that is to be split.
 
-    ``example`` are the types of the inputs of a module that a factory makes.
+    ``example`` are the types of the inputs of a module that a factory makes, ``entry`` names one of a file's several
+    entry points.
 
     Raises:
         FrontendError: text that is to be split, or standard input, cannot be read.
@@ -43,7 +44,7 @@ def inputs_of(name: str, split: bool, example: Sequence[str] = ()) -> list[Input
         specs = [parse_input(text) for text in example]
         return [Input(name, lambda: load_factory(name, specs), f"{name}: this imports the module and runs its code")]
     if name != STANDARD_INPUT and not split:
-        return [Input(name, lambda: load(name))]
+        return [Input(name, lambda: load(name, entry))]
     label = "standard input" if name == STANDARD_INPUT else name
     text = _text(name, label)
     chunks = _chunks(text) if split else [text]

@@ -24,6 +24,7 @@ class Options:
     precision: str | None
     dims: Mapping[str, int]
     inputs: tuple[str, ...]
+    entry: str | None
     outputs: tuple[Output, ...]
     order: str
     top: int | None
