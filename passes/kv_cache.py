@@ -128,12 +128,18 @@ def _step_back(value: Value) -> _Origin | None:
         return next(_inside(op, value.index), None)
     entry = definition(op.name)
     for operand, result in entry.caches if entry else ():
-        source = op.operand(operand)
+        source = _first_filled(op, operand)
         if result == value.index and source is not None:
             return _Origin(source, True, kind_of(op) in _READS_ITS_CACHE)
     source = op.operand(0)
     handed_on = source is not None and (kind_of(op) is Kind.VIEW or op.name in _HANDS_ON)
     return _Origin(source, False, False) if source is not None and handed_on else None
+
+
+def _first_filled(op: Op, index: int) -> Value | None:
+    """The operand ``index``, or the first after it that is no empty constant: what transformers' cache starts with."""
+    values = (value for value in op.operands[index:] if value is None or not (value.is_constant and value.bytes == 0))
+    return next(values, None)
 
 
 def _inside(op: Op, index: int) -> Iterator[_Origin]:

@@ -70,6 +70,20 @@ def test_a_concatenation_that_is_read_and_returned_is_a_cache():
     assert pairs(graph) == [("old", "new")] and cache_bytes(graph) == PRESENT
 
 
+def test_a_concatenation_of_pytorch_is_one_as_well():
+    graph = graph_of(JOIN.replace("onnx.Concat", "aten.cat").replace("axis = 2", "dim = 2"), READ, RETURN)
+    assert pairs(graph) == [("old", "new")]
+
+
+def test_what_is_joined_with_nothing_before_stays_a_cache():
+    empty = """
+  %e = "graphs.constant"() : () -> tensor<0xf32>
+  %older = "aten.cat"(%e, %old) {dim = 2} : (tensor<0xf32>, tensor<2x4x7x8xf32>) -> tensor<2x4x7x8xf32>
+"""
+    graph = graph_of(empty, JOIN.replace("(%old,", "(%older,"), READ, RETURN)
+    assert pairs(graph) == [("old", "new")]
+
+
 def test_one_that_is_only_returned_is_a_result():
     assert not pairs(graph_of(JOIN, RETURN))
 

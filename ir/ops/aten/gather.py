@@ -97,7 +97,7 @@ def _put(source: int, adds: Callable[[Op], bool]) -> Callable[[Op], Lowering]:
 _INTO = "A copy, none where it is written in place, and one element put for each index."
 enter("scatter", Kind.GATHER, _put(2, lambda op: "reduce" in op.attributes), _INTO)
 enter("scatter_add scatter_reduce", Kind.GATHER, _put(2, lambda op: True), _INTO)
-enter("index_copy index_fill masked_scatter put", Kind.GATHER, _put(2, lambda op: False), _INTO)
+enter("index_copy index_fill masked_scatter put", Kind.GATHER, _put(2, lambda op: False), _INTO, caches=((0, 0),))
 enter("index_add index_reduce", Kind.GATHER, _put(2, lambda op: True), _INTO)
 
 
@@ -105,7 +105,7 @@ def _index_put(op: Op) -> Lowering:
     return _put(max(operands_of(op)), lambda op: flag(op, "accumulate"))(op)
 
 
-enter("index_put _index_put_impl _unsafe_index_put", Kind.GATHER, _index_put, _INTO)
+enter("index_put _index_put_impl _unsafe_index_put", Kind.GATHER, _index_put, _INTO, caches=((0, 0),))
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ enter(
     Kind.LAYOUT,
     _joined,
     "A copy of every operand.",
+    caches=((0, 0),),
 )
 
 

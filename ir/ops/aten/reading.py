@@ -22,10 +22,12 @@ _FURTHEST = 64
 """Views between a weight and what reads it, at most."""
 
 
-def enter(names: str, kind: Kind, lower: Lower, doc: str, *, aliases: bool = False) -> None:
+def enter(
+    names: str, kind: Kind, lower: Lower, doc: str, *, aliases: bool = False, caches: tuple[tuple[int, int], ...] = ()
+) -> None:
     """Register one entry for each of some operators, named without their dialect and separated by spaces."""
     for name in names.split():
-        add(OpDef(f"aten.{name}", kind, lower, None, None, doc, aliases=aliases))
+        add(OpDef(f"aten.{name}", kind, lower, None, None, doc, caches=caches, aliases=aliases))
 
 
 def flag(op: Op, name: str, default: bool = False) -> bool:
