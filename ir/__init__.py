@@ -4,11 +4,11 @@ Nothing here imports anything else of the project.
 """
 
 from .attributes import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense
-from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided
+from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided, symbols_of
 from .expression_text import ExpressionError, expression_text, parse_expression
 from .facts import Fact, FactMap
 from .graph import CONSTANT, INPUT, OUTPUT, Graph, Op, Value
-from .inequalities import largest, smallest
+from .inequalities import largest, smallest, typical
 from .limits import MOST_ELEMENTS, possible
 from .location import UNKNOWN_LOCATION, Location, Origin
 from .order import CycleError
@@ -29,6 +29,7 @@ from .registry import (
     region_input_types,
     runs_of,
 )
+from .substitution import open_symbols, substitute
 from .types import Dim, DType, OptionalType, SequenceType, Shape, TensorType, Type, UnknownType
 from .verify import VerificationError, verify
 
@@ -80,6 +81,7 @@ __all__ = [
     "largest",
     "lowering",
     "misfit",
+    "open_symbols",
     "parse",
     "parse_all",
     "parse_expression",
@@ -89,5 +91,8 @@ __all__ = [
     "region_input_types",
     "runs_of",
     "smallest",
+    "substitute",
+    "symbols_of",
+    "typical",
     "verify",
 ]

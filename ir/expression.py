@@ -11,7 +11,8 @@ value; ``==`` asks for that and never raises. ``<`` asks about all values that t
 :class:`Undecided` where they differ. Whoever needs a number (``int()``, ``range()``) gets :class:`OpenDimension`.
 
 A polynomial class of a few operations, since a network has tens of thousands of extents: sympy takes a hundred times
-as long for each. :func:`graphs.ir.sympy_expression.of_sympy` reads what frameworks express in sympy.
+as long for each. :func:`graphs.ir.expression_text.parse_expression` reads what sympy prints, and so what frameworks
+call symbolic shapes.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ _TOKEN = re.compile(
 )
 _FUNCTIONS = {
     "max": "max", "Max": "max", "min": "min", "Min": "min", "bit_length": "bit_length",
-    "floor": "floor", "ceiling": "ceil", "ceil": "ceil", "Mod": "%", "FloorDiv": "//", "CeilDiv": "ceildiv",
+    "floor": "floor", "ceiling": "ceil", "ceil": "ceil", "FloorToInt": "floor", "CeilToInt": "ceil",
+    "Mod": "%", "PythonMod": "%", "FloorDiv": "//", "CleanDiv": "//", "CeilDiv": "ceildiv", "IntTrueDiv": "/",
 }  # fmt: skip
 
 
@@ -232,6 +233,8 @@ class _Parser:
         if kind in ("max", "min"):
             return apply(kind, tuple(args))
         above, below = args
+        if kind == "/":
+            return _fraction(above, below)
         return above % below if kind == "%" else above // below if kind == "//" else -(-above // below)
 
 

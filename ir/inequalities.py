@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from math import prod
+from typing import Any, overload
+from zlib import crc32
 
 from .expression import (
     UNKNOWN_DIM,
@@ -17,15 +19,24 @@ from .expression import (
     Function,
     Symbol,
     Undecided,
+    apply,
     function_of,
     is_unknown,
     made_of,
 )
 
-__all__ = ["equal", "extreme", "largest", "less", "never_negative", "smallest"]
+__all__ = ["equal", "extreme", "largest", "less", "never_negative", "smallest", "typical"]
 
-_DEPTH = 6
+_TYPICAL = 100
+
+_SAMPLES = 8
+"""Points at which a claim is tried before it is proved."""
+
+_DEPTH = 4
 """Functions that a proof may replace, one after another."""
+
+_CLAIMS = 60
+"""Claims that one proof may come to."""
 
 _TERM_LIMIT = 64
 """Terms of an expression up to which a proof is tried."""
@@ -62,11 +73,26 @@ def equal(a: Any, b: Any) -> bool:
     raise Undecided(f"whether {a} = {b} depends on the dimensions that are open")
 
 
+def typical(count: int) -> float:
+    """Return what a count is ordered by: itself; with dimensions left open, its value where each of them is 100."""
+    if not isinstance(count, Expression):
+        return float(count)
+    return float(count.substitute({symbol.name: _TYPICAL for symbol in count.symbols})) if count.known else 0.0
+
+
+@overload
+def largest(*counts: int) -> int: ...
+@overload
+def largest(*counts: int | Expression) -> int | Expression: ...
 def largest(*counts: Any) -> Any:
     """Return the largest of numbers and expressions, as an expression where it depends on open dimensions."""
     return extreme("max", counts)
 
 
+@overload
+def smallest(*counts: int) -> int: ...
+@overload
+def smallest(*counts: int | Expression) -> int | Expression: ...
 def smallest(*counts: Any) -> Any:
     """Return the smallest of numbers and expressions, as an expression where it depends on open dimensions."""
     return extreme("min", counts)
@@ -110,19 +136,61 @@ def never_negative(count: int | Expression) -> bool:
     """Return whether a number or expression is at least zero for all extents, as far as that can be proved."""
     if not isinstance(count, Expression):
         return count >= 0
-    return count.known and _proved(count, _DEPTH)
+    return count.known and _never_negative(count)
 
 
 @lru_cache(maxsize=16384)
-def _proved(count: Expression, depth: int) -> bool:
-    if len(count.terms) > _TERM_LIMIT:
+def _never_negative(count: Expression) -> bool:
+    return _proved(count, _DEPTH, [_CLAIMS])
+
+
+def _refuted(count: Expression) -> bool:
+    """Whether some extents make the expression negative: tried before any proof, since most claims fail at once."""
+    for sample in range(_SAMPLES):
+        value: Any = 0
+        for monomial, factor in count.terms.items():
+            term: Any = factor
+            for atom, power in monomial:
+                term = term * _sampled(atom, sample) ** power
+            value = value + term
+        if value < 0:
+            return True
+    return False
+
+
+@lru_cache(maxsize=65536)
+def _sampled(atom: Expression, sample: int) -> Any:
+    """A symbol or function at one of a few points: least extents, and small and large ones in several mixtures."""
+    if isinstance(atom, Symbol):
+        if sample == 0:
+            return atom.lower
+        spread = crc32(f"{sample}{atom.name}".encode())
+        extent = atom.lower + (spread % 5 if spread & 64 else spread % 4001)
+        return extent if atom.upper is None else min(extent, _sampled_count(atom.upper, sample))
+    if isinstance(atom, Function):
+        return apply(atom.kind, tuple(_sampled_count(arg, sample) for arg in atom.args))
+    return 0
+
+
+def _sampled_count(count: int | Expression, sample: int) -> Any:
+    if not isinstance(count, Expression):
+        return count
+    return sum(
+        prod((_sampled(atom, sample) ** power for atom, power in monomial), start=factor)
+        for monomial, factor in count.terms.items()
+    )
+
+
+def _proved(count: Expression, depth: int, left: list[int]) -> bool:
+    left[0] -= 1
+    if left[0] < 0 or len(count.terms) > _TERM_LIMIT or _refuted(count):
         return False
     raised = _raised(count)
     if not isinstance(raised, Expression):
         return bool(raised >= 0)
     if all(factor >= 0 for factor in raised.terms.values()):
         return all(_atom_never_negative(atom) for monomial in raised.terms for atom, _ in monomial)
-    return depth > 0 and any(_by_bound(count, atom, depth - 1) for atom in _bounded(count))
+    return depth > 0 and any(_by_bound(count, atom, depth - 1, left) for atom in _bounded(count))
 
 
 def _raised(count: Expression) -> Any:
@@ -159,21 +227,21 @@ def _bounded(count: Expression) -> list[Expression]:
     ]
 
 
-def _by_bound(count: Expression, atom: Expression, depth: int) -> bool:
+def _by_bound(count: Expression, atom: Expression, depth: int, left: list[int]) -> bool:
     """Whether the expression is never negative even with ``atom``, in which it is linear, at its worst."""
     slope, rest = _split(count, atom)
     if slope is None:
         return False
     if never_negative(slope):
-        return any(all(_never(slope * low + rest * scale, depth) for low, scale in way) for way in _lower(atom))
+        return any(all(_never(slope * low + rest * scale, depth, left) for low, scale in way) for way in _lower(atom))
     if never_negative(-slope):
-        return any(all(_never(slope * high + rest * scale, depth) for high, scale in way) for way in _upper(atom))
+        return any(all(_never(slope * high + rest * scale, depth, left) for high, scale in way) for way in _upper(atom))
     return False
 
 
-def _never(count: Any, depth: int) -> bool:
+def _never(count: Any, depth: int, left: list[int]) -> bool:
     if isinstance(count, Expression):
-        return count.known and _proved(count, depth)
+        return count.known and _proved(count, depth, left)
     return bool(count >= 0)
 
 

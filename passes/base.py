@@ -12,7 +12,10 @@
         def run(self, graph: Graph, context: Context) -> None: ...
 
 ``requires``, ``provides`` and ``invalidates`` name states of the graph; the pass manager inserts the pass that provides
-a missing one. Passes contain no timing, printing or verification: those are the manager's instrumentation.
+a missing one. ``needs_numbers`` says that a pass cannot do with open dimensions: in its pipeline ``bind`` leaves none
+open, and what depends on data takes its upper bound (:attr:`Context.numbers`).
+
+Passes contain no timing, printing or verification: those are the manager's instrumentation.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ class Diagnostic:
 class Context:
     """What a pipeline runs for: the target, the precision asked for, bound dimensions, strictness; and what it found.
 
-    ``precision`` of ``None`` keeps the model's own element types. ``evidence`` is what the pass ``calibrate`` found;
+    ``precision`` of ``None`` keeps the model's own element types. ``numbers`` says that a pass of the pipeline needs
+    every dimension as a number; the pass manager sets it. ``evidence`` is what the pass ``calibrate`` found;
     ``read_evidence`` keeps what it read by precision and file, and may be shared by all contexts of one target.
     """
 
@@ -65,6 +69,7 @@ class Context:
     statistics: dict[str, int] = field(default_factory=dict)
     evidence: Evidence | None = None
     read_evidence: dict[tuple[DType | None, str], Evidence] = field(default_factory=dict)
+    numbers: bool = False
 
     def warn(self, source: str, message: str, op: Op | None = None) -> None:
         """Record a warning; under ``strict`` it is an error.
@@ -89,6 +94,7 @@ class Pass:
     requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[tuple[str, ...]] = ()
     invalidates: ClassVar[tuple[str, ...]] = ()
+    needs_numbers: ClassVar[bool] = False
 
     def run(self, graph: Graph, context: Context) -> None:
         """Transform ``graph`` in place, or attach facts to its operations."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from ..ir import Expression, Graph, OptionalType, SequenceType, TensorType, Type, possible
+from ..ir import Graph, TensorType, open_symbols, possible, substitute
 from .base import Context, Pass, PassError, closest
 
 __all__ = ["Bind"]
@@ -15,19 +16,23 @@ EVERY = "*"
 
 @dataclass(frozen=True)
 class Bind(Pass):
-    """Replace symbolic dimensions by the numbers that ``--dim`` gives; those left open become ``default``."""
+    """Replace symbolic dimensions by the numbers that ``--dim`` gives.
+
+    Those left open become ``default``. Without one they stay open, unless a pass of the pipeline needs numbers: then
+    they become 1.
+    """
 
     name = "bind"
     provides = ("dims",)
     invalidates = ("types", "work", "memory", "calibrated", "cost")
-    default: int = 1
+    default: int | None = None
 
     def run(self, graph: Graph, context: Context) -> None:
         """Bind the dimensions of the graph's inputs, and of whatever names the same symbols.
 
         Raises:
-            PassError: ``--dim`` names a dimension that the model does not have or makes a tensor larger than any can
-                be, or one stays open under ``--strict``.
+            PassError: ``--dim`` names a dimension that the model does not have, leaves one negative or makes a tensor
+                larger than any can be, or one that must be a number stays open under ``--strict``.
         """
         symbols = _input_symbols(graph)
         for name in context.dims:
@@ -37,10 +42,13 @@ class Bind(Pass):
                     f"bind: the model has no symbolic dimension {name!r}{closest(name, symbols)}",
                     help=f"symbolic dimensions of this model: {known}",
                 )
-        extents = {name: context.dims.get(name, context.dims.get(EVERY, self.default)) for name in symbols}
-        open_symbols = [name for name in symbols if name not in context.dims and EVERY not in context.dims]
-        if open_symbols:
-            context.warn("bind", f"{', '.join(open_symbols)} bound to {self.default}; bind with --dim NAME=VALUE")
+        given = {name: context.dims.get(name, context.dims.get(EVERY)) for name in symbols}
+        extents = {name: extent for name, extent in given.items() if extent is not None}
+        default = self.default if self.default is not None or not context.numbers else 1
+        left = [name for name in symbols if name not in extents]
+        if left and default is not None:
+            context.warn("bind", f"{', '.join(left)} bound to {default}; bind with --dim NAME=VALUE")
+            extents.update(dict.fromkeys(left, default))
         if extents:
             _bind_graph(graph, extents)
             _check_sizes(graph)
@@ -48,21 +56,23 @@ class Bind(Pass):
 
 def _input_symbols(graph: Graph) -> list[str]:
     """Names of the symbols in the inputs' types, each once, in order."""
-    types = [op.result.type for op in graph.inputs]
-    return list(dict.fromkeys(name for type in types for name in _symbols(type)))
-
-
-def _symbols(type: Type) -> list[str]:
-    if isinstance(type, SequenceType | OptionalType):
-        return _symbols(type.element)
-    shape = type.shape if isinstance(type, TensorType) else None
-    return [symbol.name for dim in shape or () if isinstance(dim, Expression) for symbol in dim.symbols]
+    return list(dict.fromkeys(symbol.name for op in graph.inputs for symbol in open_symbols(op.result.type)))
 
 
 def _bind_graph(graph: Graph, extents: Mapping[str, int]) -> None:
     for op in graph.walk():
         for value in op.results:
-            value.type = _bound(value.type, extents)
+            bound = substitute(value.type, extents)
+            if isinstance(bound, TensorType) and any(isinstance(dim, int) and dim < 0 for dim in bound.shape or ()):
+                raise PassError(
+                    f"bind: {value.name!r} of type {value.type} has a negative extent", help="check the values of --dim"
+                )
+            value.type = bound
+        attributes = substitute(op.attributes, extents)
+        if any(attributes[key] is not old for key, old in op.attributes.items()):
+            op.attributes = MappingProxyType(attributes)
+        for fact in list(op.facts):
+            op.facts.add(substitute(fact, extents))
     graph.revision += 1
 
 
@@ -71,12 +81,3 @@ def _check_sizes(graph: Graph) -> None:
         for value in op.results:
             if not possible(value.type):
                 raise PassError(f"bind: {value.name!r} would be {value.type}, and no tensor has so many elements", op)
-
-
-def _bound(type: Type, extents: Mapping[str, int]) -> Type:
-    if isinstance(type, SequenceType | OptionalType):
-        return type.__class__(_bound(type.element, extents))
-    if not isinstance(type, TensorType) or type.static or type.shape is None:
-        return type
-    shape = tuple(dim if isinstance(dim, int) else dim.substitute(extents) for dim in type.shape)
-    return TensorType(type.dtype, shape)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
-from ..ir import Attribute, Fact, Graph, Op, Runs, Value, runs_of
+from ..ir import Attribute, Fact, Graph, Op, Runs, Value, runs_of, symbols_of
 
 __all__ = [
     "Bodies", "Body", "Launch", "bodies_of", "constant_attributes", "launches", "launches_of", "nested_bodies",
@@ -34,7 +35,9 @@ class Body:
     @property
     def times(self) -> int | None:
         """How often it runs; ``None`` where only running the model tells."""
-        return self.runs.times if isinstance(self.runs.times, int) else None
+        symbols = symbols_of(self.runs.times)
+        tells = all(symbol.known and symbol.lower > 0 for symbol in symbols)
+        return cast(int, self.runs.times) if tells else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Calibrate(Pass):
     requires = ("work",)
     provides = ("calibrated",)
     invalidates = ("cost",)
+    needs_numbers = True
     evidence: str = BEST
 
     def run(self, graph: Graph, context: Context) -> None:
@@ -181,7 +182,7 @@ def together(op: Op, graph: Graph, target: Target) -> Kernel:
 def _copied(kernel: Kernel, op: Op) -> Kernel:
     """A transpose of nothing but axes of one element could be a view; it is launched, and copies, all the same."""
     type = op.result.type
-    if not isinstance(type, TensorType) or not type.static or not type.bytes:
+    if not isinstance(type, TensorType) or not type.known or not type.bytes:
         return kernel
     moved = Copy(type.elements or 0, type.dtype, type.elements)
     return replace(kernel, primitives=(moved,), read_bytes=type.bytes, write_bytes=type.bytes)

@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, TensorType, Value, definition, kind_of, lowering
+from ..ir import (
+    CONSTANT,
+    INPUT,
+    OUTPUT,
+    Fact,
+    Graph,
+    Kind,
+    Op,
+    TensorType,
+    Value,
+    definition,
+    kind_of,
+    largest,
+    lowering,
+    smallest,
+    typical,
+)
 from ..ir.primitives import Primitive, Unknown, flops, repeated
 from .base import Context, Pass, PassError
 from .bodies import Bodies, Body, bodies_of, nested_bodies
@@ -131,7 +147,7 @@ def _lower_control(op: Op, bodies: Sequence[Body]) -> None:
         return
     sums = [_sum(body.region) for body in bodies]
     choice = [index for index, body in enumerate(bodies) if body.runs.one_of]
-    dearest = max(choice, key=lambda index: (sums[index].flops, sums[index].bytes), default=None)
+    dearest = max(choice, key=lambda index: (typical(sums[index].flops), typical(sums[index].bytes)), default=None)
     op.facts.add(
         Bodies(
             tuple(0 if index in choice and index != dearest else body.times or 0 for index, body in enumerate(bodies)),
@@ -193,7 +209,7 @@ def _bytes(value: Value | None) -> int:
         entry, source = definition(value.op.name), value.op.operand(0)
         if entry is None or not entry.aliases or source is None:
             break
-        size, value = min(size, source.bytes or 0), source
+        size, value = smallest(size, source.bytes or 0), source
     return size
 
 
@@ -232,7 +248,7 @@ def _read_bytes(region: Graph, value: Value) -> int:
         if user.name == OUTPUT:
             continue
         through = kind_of(user) is Kind.VIEW and user.results and index == 0  # its other operands are shapes and axes
-        most = max(most, _read_bytes(region, user.results[0]) if through else user.facts[Work].reads[index])
+        most = largest(most, _read_bytes(region, user.results[0]) if through else user.facts[Work].reads[index])
     return most
 
 

@@ -129,6 +129,7 @@ class PassManager:
             GraphsError: the input is wrong, or a pass failed; then there is a reproducer, which the error names.
         """
         original = self._original or _copy_of(graph)
+        context.numbers = any(step.needs_numbers for step in self.passes)
         for position, step in enumerate(self.passes):
             for hook in self.instrumentations:
                 hook.before_pass(step, graph, context)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Op, Value, definition, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Expression, Fact, Graph, Kind, Op, Value, definition, kind_of, largest
 from ..targets.arena import Arena
 from .base import Context, Pass
 from .bodies import Body, nested_bodies
@@ -23,7 +23,7 @@ from .kv_cache import held_in_caches
 from .lower import KERNEL
 from .scratch import scratch_bytes
 
-__all__ = ["Buffers", "Memory", "MemoryPlan", "Scratch", "memory_plan"]
+__all__ = ["Buffers", "Memory", "MemoryPlan", "Scratch", "memory_plan", "peak_of"]
 
 IN_PLACE = "inplace"
 """The attribute of an operation whose source says that it writes over operand 0."""
@@ -39,7 +39,8 @@ _MOST_ALIVE = 128
 class Buffers(Fact, key="memory"):
     """``live_bytes`` of activations exist while the operation runs; ``offsets`` of its results in the arena.
 
-    An offset of -1 means that the result has no bytes, or lies in a cache.
+    An offset of -1 means that the result has no bytes, or lies in a cache, or that sizes are open: buffers can be
+    placed only once they are numbers.
     """
 
     live_bytes: int
@@ -67,11 +68,14 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Peak bytes and where they occur, the arena's size, and every buffer."""
+    """Peak bytes and where they occur, the arena's size, and every buffer.
+
+    Where dimensions are open the peak may be a maximum, which occurs in no one place, and there is no arena.
+    """
 
     peak_bytes: int
     peak_op: Op | None
-    arena_bytes: int
+    arena_bytes: int | None
     live_bytes: dict[Op, int] = field(repr=False)
     storages: tuple[Storage, ...] = field(repr=False)
     scratch: Mapping[Op, Storage] = field(default_factory=dict, repr=False)
@@ -125,18 +129,16 @@ def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int, kerne
     inside: dict[Op, int] = {}
     for body in reversed(nested_bodies(graph)):
         peak_bytes = _body_bytes(body, inside, views, in_place)
-        inside[body.op] = max(inside.get(body.op, 0), peak_bytes)
+        inside[body.op] = largest(inside.get(body.op, 0), peak_bytes)
     steps = [op for op in graph.ops if op.name not in (CONSTANT, OUTPUT)]
     storages = _storages(graph, steps, views, in_place, inside, graph.cached(held_in_caches))
     scratch = _scratch(steps, kernels)
     storages.extend(scratch.values())
     live = _live_bytes(storages, len(steps))
-    peak = max(range(len(steps)), key=live.__getitem__, default=None)
-    arena = _place(storages, len(steps), alignment)
+    opened = any(isinstance(storage.bytes, Expression) for storage in storages)
     return MemoryPlan(
-        live[peak] if peak is not None else 0,
-        steps[peak] if peak is not None else None,
-        arena,
+        *peak_of(list(zip(steps, live, strict=True))),
+        None if opened else _place(storages, len(steps), alignment),
         dict(zip(steps, live, strict=True)),
         tuple(storages),
         scratch,
@@ -147,6 +149,12 @@ def _scratch(steps: Sequence[Op], kernels: str) -> dict[Op, Storage]:
     """Working memory of the operations that need some."""
     sizes = [(step, op, scratch_bytes(op, kernels)) for step, op in enumerate(steps)]
     return {op: Storage([], size, step, step) for step, op, size in sizes if size}
+
+
+def peak_of(live: Sequence[tuple[Op, int]]) -> tuple[int, Op | None]:
+    """Return the largest of what is live at each operation, and the first operation where that is."""
+    peak = largest(0, *dict.fromkeys(count for _, count in live))
+    return peak, next((op for op, count in live if count == peak), None)
 
 
 def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: bool) -> int:
@@ -163,7 +171,8 @@ def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: boo
     again = body.times is None or body.times > 1
     outside = {entry.result for entry in (region.inputs[own:] if again else region.inputs)}
     kept = [each for each in storages if not (results & set(each.values) or outside & set(each.values))]
-    return max(_live_bytes(kept, len(steps)), default=0)
+    peak: int = largest(0, *dict.fromkeys(_live_bytes(kept, len(steps))))
+    return peak
 
 
 def _storages(

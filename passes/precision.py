@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..ir import DType, Graph, TensorType
+from ..ir import DType, Graph, TensorType, typical
 from .base import Context, Pass, PassError
 
 __all__ = ["Precision", "precision_of"]
@@ -45,10 +45,10 @@ class Precision(Pass):
 
 def precision_of(graph: Graph) -> DType | None:
     """The element type of most activations' bytes; ``None`` for a graph without sized values."""
-    sizes: dict[DType, int] = {}
+    sizes: dict[DType, float] = {}
     for op in graph.body:
         for value in op.results:
             dtype = getattr(value.type, "dtype", None)
-            if isinstance(dtype, DType) and (value.bytes or 0) > 0:
-                sizes[dtype] = sizes.get(dtype, 0) + (value.bytes or 0)
+            if isinstance(dtype, DType) and (size := typical(value.bytes or 0)) > 0:
+                sizes[dtype] = sizes.get(dtype, 0) + size
     return max(sizes, key=sizes.__getitem__, default=None)

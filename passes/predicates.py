@@ -74,7 +74,7 @@ def _number(text: str) -> bool:
 
 
 def _dims(value: Value) -> tuple[int, ...] | None:
-    return value.type.dims if isinstance(value.type, TensorType) and value.type.static else None
+    return value.type.dims if isinstance(value.type, TensorType) and value.type.known else None
 
 
 def _constant(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:

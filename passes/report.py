@@ -9,21 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..calibration.prediction import Quality
-from ..ir import Graph
+from ..ir import Expression, Graph, Shape, typical
 from .base import Context, Diagnostic
 from .coverage_report import MeasuredErrors
 from .footprint import Footprint
 
 __all__ = [
-    "BodyReport",
-    "CoverageRow",
-    "EvidenceSource",
-    "KernelReport",
-    "Report",
-    "Total",
-    "UnknownOp",
-    "evidence_word",
-]
+    "BodyReport", "CoverageRow", "EvidenceSource", "KernelReport", "OpenDimension", "Report", "Total", "UnknownOp",
+    "evidence_word", "intensity_of",
+]  # fmt: skip
+
 
 _EVIDENCE_WORDS = {
     Quality.EXACT: "measured",
@@ -34,9 +29,34 @@ _EVIDENCE_WORDS = {
 }
 
 
+def intensity_of(flops: int, moved_bytes: int) -> float | None:
+    """Return FLOP per byte; ``None`` where nothing is moved, or it depends on open dimensions."""
+    if isinstance(flops, Expression) or isinstance(moved_bytes, Expression):
+        return None
+    return flops / moved_bytes if moved_bytes else None
+
+
 def evidence_word(quality: Quality | None, confidence: str) -> str:
     """Return the word for what a figure stands on; the confidence itself where the target has no evidence at all."""
     return confidence if quality is None else _EVIDENCE_WORDS[quality]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDimension:
+    """A dimension without a number that figures of the report depend on.
+
+    ``lower`` is its least extent, 0 where it ``depends_on_data``; ``upper`` the largest, a number or an expression,
+    ``None`` where nobody knows one.
+    """
+
+    name: str
+    lower: int
+    upper: int | None
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether it is known only when the network has run, so that it cannot be bound."""
+        return self.lower == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,8 @@ class KernelReport:
     ``name`` is the source name of its main operation, ``pattern`` what was fused (``Conv_Relu``), ``kind`` the kind of
     its main operation, ``module`` the framework's module path, ``origins`` every source operation in it, ``output`` the
     shape and type of its first result, e.g. ``1×512×7×7`` with ``dtype`` ``f32``.
+
+    Counts and bytes are expressions where they depend on ``Report.open_dimensions``.
 
     ``seconds`` is the prediction, ``seconds_std`` its standard deviation, ``seconds_low`` to ``seconds_high`` its 95 %
     interval; all time fields are ``None`` when no ``cost`` pass ran. ``efficiency`` is the share of its roofline that
@@ -75,7 +97,7 @@ class KernelReport:
     module: str
     origins: tuple[str, ...]
     results: tuple[str, ...]
-    output: tuple[int | str, ...]
+    output: Shape
     dtype: str
     macs: int
     flops: int
@@ -112,7 +134,7 @@ class KernelReport:
     @property
     def intensity(self) -> float | None:
         """Arithmetic intensity in FLOP per byte."""
-        return self.flops / self.bytes if self.bytes else None
+        return intensity_of(self.flops, self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +266,8 @@ class Report:
     measured: MeasuredErrors | None = None
     context: Context | None = field(default=None, compare=False, repr=False)
     bodies: tuple[BodyReport, ...] = ()
+    open_dimensions: tuple[OpenDimension, ...] = ()
 
     def by_time(self) -> list[KernelReport]:
         """The kernels, most expensive first; by FLOPs where no time was predicted."""
-        return sorted(self.kernels, key=lambda kernel: (-(kernel.seconds or 0.0), -kernel.flops, kernel.index))
+        return sorted(self.kernels, key=lambda kernel: (-(kernel.seconds or 0.0), -typical(kernel.flops), kernel.index))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from ..calibration.roofline import Roofline
-from ..ir import Dim, Graph, Kind, Op, Symbol, TensorType, Value, kind_of
+from ..ir import Dim, Expression, Graph, Kind, Op, TensorType, Value, kind_of, symbols_of
 from ..targets import format_si
 from .arithmetic import arithmetic_precision, macs_by_precision
 from .base import Context
@@ -20,9 +21,9 @@ from .footprint import footprint
 from .fuse import kernel_ops, main_op, pattern_of
 from .kv_cache import cache_bytes, cache_values
 from .lower import Work, weight_reads
-from .memory import Buffers, Scratch, memory_plan
+from .memory import Buffers, Scratch, memory_plan, peak_of
 from .precision import precision_of
-from .report import BodyReport, KernelReport, Report, Total, UnknownOp
+from .report import BodyReport, KernelReport, OpenDimension, Report, Total, UnknownOp
 from .totals import confidence_of, costed_kernels, sum_of
 from .weights import weight_bytes
 
@@ -71,6 +72,7 @@ def build_report(
         measured=measured,
         context=context,
         bodies=bodies,
+        open_dimensions=_open_dimensions(kernels, total),
     )
 
 
@@ -121,7 +123,21 @@ def _launched(kernel: KernelReport, times: int) -> KernelReport:
 
 
 def _extent(dim: Dim) -> int | str:
-    return dim if isinstance(dim, int) else dim.name if isinstance(dim, Symbol) else str(dim)
+    return dim if isinstance(dim, int) else str(dim)
+
+
+def _open_dimensions(kernels: Sequence[KernelReport], total: Total) -> tuple[OpenDimension, ...]:
+    """The symbols that the figures depend on, those in their bounds included."""
+    counts = [total.macs, total.flops, total.bytes, total.weight_bytes, total.peak_activation_bytes or 0]
+    counts += [count for kernel in kernels for count in (kernel.macs, kernel.flops, kernel.bytes)]
+    found: dict[str, OpenDimension] = {}
+    waiting = list(symbols_of(*counts, *(dim for kernel in kernels for dim in kernel.output)))
+    while waiting:
+        symbol = waiting.pop()
+        if symbol.known and symbol.name not in found:
+            found[symbol.name] = OpenDimension(symbol.name, symbol.lower, cast("int | None", symbol.upper))
+            waiting.extend(symbols_of(symbol.upper) if symbol.upper is not None else ())
+    return tuple(found[name] for name in sorted(found))
 
 
 def _is_view(op: Op) -> bool:
@@ -142,7 +158,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value], ro
         module=main.loc.module or op.loc.module,
         origins=tuple(dict.fromkeys(origin.name for origin in op.loc.origins)),
         results=tuple(value.name for value in op.results),
-        output=tuple(dim if isinstance(dim, int) else str(dim) for dim in shape),
+        output=shape,
         dtype=type.dtype.mlir if isinstance(type, TensorType) else "",
         macs=work.macs if work else 0,
         flops=work.flops if work else 0,
@@ -244,17 +260,19 @@ def _total(graph: Graph, context: Context, kernels: Sequence[KernelReport]) -> T
         kv_cache_bytes=cache_bytes(graph),
         weight_bytes_read=sum(kernel.weight_bytes for kernel in kernels),
         kv_cache_bytes_moved=sum(kernel.kv_cache_bytes for kernel in kernels),
-        footprint=footprint(graph, context.target, arena, graph.cached(weight_bytes)),
+        footprint=None if arena is None else footprint(graph, context.target, arena, graph.cached(weight_bytes)),
     )
 
 
-def _memory(graph: Graph, context: Context) -> tuple[int, str, int]:
+def _memory(graph: Graph, context: Context) -> tuple[int, str, int | None]:
     """Peak bytes, where, and the arena's size: as the memory pass left them, else by its default plan."""
     planned = [(op, fact) for op in graph.ops if (fact := op.facts.get(Buffers))]
     if not planned:
         plan = memory_plan(graph, context.target.runtime.arena)
         return plan.peak_bytes, _place(plan.peak_op) if plan.peak_op else "", plan.arena_bytes
-    op, fact = max(planned, key=lambda pair: pair[1].live_bytes)
+    peak, at = peak_of([(op, fact.live_bytes) for op, fact in planned])
+    if any(isinstance(value.bytes, Expression) for op, _ in planned for value in op.results):
+        return peak, _place(at) if at else "", None
     ends = [
         offset + (value.bytes or 0)
         for op, fact in planned
@@ -262,7 +280,7 @@ def _memory(graph: Graph, context: Context) -> tuple[int, str, int]:
         if offset >= 0
     ]
     ends.extend(own.offset + own.bytes for op, _ in planned if (own := op.facts.get(Scratch)))
-    return fact.live_bytes, _place(op), max(ends, default=0)
+    return peak, _place(at) if at else "", max(ends, default=0)
 
 
 def _place(op: Op) -> str:

@@ -4,63 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
-from typing import TYPE_CHECKING, Any
 
 from ..ir import (
     CONSTANT,
-    FLOAT_FOLD_LIMIT,
-    FOLD_LIMIT,
     INPUT,
     OUTPUT,
-    Dense,
+    UNKNOWN_DIM,
     Dim,
     DType,
     Expression,
     Graph,
-    Kind,
     Op,
-    OpDef,
     OptionalType,
     SequenceType,
     TensorType,
     Type,
     UnknownType,
-    definition,
     infer_types,
     misfit,
+    open_symbols,
     possible,
     region_input_types,
+    substitute,
 )
-from ..ir.registry import MALFORMED
 from .base import Context, Pass
 from .bodies import show_constants
 from .branches import replace_by_branch
+from .folding import fold
 from .routing import share_rows
-from .weights import folded_attributes
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 __all__ = ["ShapeInference"]
 
-_NUMPY_TYPES = {
-    DType.I64: "int64",
-    DType.I32: "int32",
-    DType.I16: "int16",
-    DType.I8: "int8",
-    DType.UI8: "uint8",
-    DType.BOOL: "bool",
-    DType.F32: "float32",
-    DType.F64: "float64",
-}
-_FROM_TYPES = frozenset({"Shape", "Size", "SHAPE"})
-_DTYPES = {name: dtype for dtype, name in _NUMPY_TYPES.items()}
-
 _EXPERTS = "shape: experts whose rows were spread evenly"
-
-_EXTENTS = frozenset({DType.I64, DType.BOOL})
-"""Element types of which nothing that is folded is a weight."""
 
 
 @dataclass(frozen=True)
@@ -98,48 +73,19 @@ class _Inference:
         for op in graph.ops:
             if op.name in (INPUT, OUTPUT, CONSTANT):
                 continue
-            if self.fold and self._fold(graph, op, orphans):
-                continue
             if op.regions:
                 self._enter_regions(op)
                 if self.fold and replace_by_branch(graph, op):
                     self.context.count("shape: branches that compute nothing")
                     continue
             self._infer(graph, op)
+            read = fold(graph, op) if self.fold else None
+            if read is not None:
+                orphans.extend(read)
+                self.context.count("shape: operations folded")
         for op in dict.fromkeys(orphans):
             if op in graph and not graph.users(op):
                 graph.erase(op)
-
-    # -- folding ------------------------------------------------------------------------------------------------------
-
-    def _fold(self, graph: Graph, op: Op, orphans: list[Op]) -> bool:
-        """Replace an operation by constants where its operands' values are known and small."""
-        entry = definition(op.name)
-        if entry is None or entry.evaluate is None or not op.results:
-            return False
-        try:
-            arrays = _known_operands(op, entry)
-        except (ValueError, OverflowError):
-            return False  # a constant that is none of its type, or of more dimensions than an array has
-        if arrays is None:
-            return False
-        results = _evaluate(entry, op, arrays)
-        if results is None or not all(_keepable(result) for result in results):
-            return False
-        constants = []
-        for value, result in zip(op.results, results, strict=True):
-            dense = Dense.of(_DTYPES[str(result.dtype)], result.shape, result.reshape(-1).tolist())
-            wanted = (value.name, dense.type)
-            known = {} if dense.type.dtype in _EXTENTS else folded_attributes(op.inputs)
-            made = graph.add(CONSTANT, [], [wanted], {"value": dense, **known}, loc=op.loc, before=op)
-            constants.append(made.result)
-        orphans.extend(value.op for value in op.inputs if value.op.name == CONSTANT)
-        names = [value.name for value in op.results]
-        graph.replace(op, constants)
-        for constant, name in zip(constants, names, strict=True):
-            graph.rename(constant, name)
-        self.context.count("shape: operations folded")
-        return True
 
     # -- types --------------------------------------------------------------------------------------------------------
 
@@ -165,6 +111,8 @@ class _Inference:
     def _refine(self, graph: Graph, op: Op, types: Sequence[Type] | None) -> None:
         for value, type in zip(op.results, types or (), strict=False):
             better = _merge(value.type, type)
+            if self.context.numbers:
+                better = self._numbered(better, op)
             if better != value.type and possible(better):
                 if _contradict(value.type, better):
                     self.contradictions.append(f"{value.name!r} is stated as {value.type}, but comes out as {better}")
@@ -179,6 +127,19 @@ class _Inference:
             told = f"{self.contradictions[0]}{_others(self.contradictions)}"
             self.context.warn("shape", f"{told}; what follows from the inputs is used")
 
+    def _numbered(self, type: Type, op: Op) -> Type:
+        """The type with dimensions that depend on data at their upper bound; unknown where they have none."""
+        opened = open_symbols(type)
+        if not opened:
+            return type
+        bounds = {symbol.name: symbol.upper for symbol in opened}
+        known = {name: bound for name, bound in bounds.items() if isinstance(bound, int)}
+        if known:
+            said = ", ".join(f"{name!r} taken at its upper bound of {bound:,}" for name, bound in known.items())
+            self.context.warn("shape", f"dimension {said}: it depends on data", op)
+        numbered: Type = substitute(type, {name: known.get(name, UNKNOWN_DIM) for name in bounds})
+        return numbered
+
     def _enter_regions(self, op: Op) -> None:
         """Carry types and constants into the bodies and infer what is inside."""
         show_constants(op)
@@ -189,52 +150,6 @@ class _Inference:
             self.run(region)
 
 
-def _known_operands(op: Op, entry: OpDef) -> list[ndarray[Any, Any] | None] | None:
-    """The operands' values; ``None`` if one is not known. What reads a shape needs only the type."""
-    if op.base_name in _FROM_TYPES:
-        operand = op.operand(0)
-        known = operand is not None and isinstance(operand.type, TensorType) and operand.type.static
-        return [None] if known else None
-    arrays: list[ndarray[Any, Any] | None] = []
-    for value in op.operands:
-        dense = value.constant if value is not None else None
-        if value is not None and (dense is None or dense.type.dtype not in _NUMPY_TYPES):
-            return None
-        arrays.append(_array(dense) if dense else None)
-    return arrays
-
-
-def _array(dense: Dense) -> ndarray[Any, Any]:
-    import numpy as np
-
-    return np.array(dense.values, dtype=_NUMPY_TYPES[dense.type.dtype]).reshape(dense.type.dims)
-
-
-def _evaluate(entry: OpDef, op: Op, arrays: list[ndarray[Any, Any] | None]) -> list[ndarray[Any, Any]] | None:
-    import numpy as np
-
-    assert entry.evaluate is not None
-    if any(isinstance(v.type, TensorType) and (v.type.elements or 0) > FOLD_LIMIT for v in op.results):
-        return None
-    try:
-        shapes = [array.shape for array in arrays if array is not None]
-        if entry.kind is Kind.ELEMENTWISE and prod(np.broadcast_shapes(*shapes)) > FOLD_LIMIT:
-            return None
-        with np.errstate(all="ignore"):
-            outcome = entry.evaluate(op, *arrays)
-    except MALFORMED:
-        return None  # ill-formed arithmetic folds to nothing; type inference then reports what stays open
-    if outcome is None:
-        return None
-    results = [np.asarray(item) for item in (outcome if isinstance(outcome, tuple) else (outcome,))]
-    return results if len(results) == len(op.results) else None
-
-
-def _keepable(array: ndarray[Any, Any]) -> bool:
-    dtype = _DTYPES.get(str(array.dtype))
-    return dtype is not None and array.size <= (FOLD_LIMIT if dtype.is_integer else FLOAT_FOLD_LIMIT)
-
-
 def _others(told: Sequence[str]) -> str:
     return f" (and {len(told) - 1} more)" if len(told) > 1 else ""
 
@@ -242,7 +157,7 @@ def _others(told: Sequence[str]) -> str:
 def _complete(type: Type) -> bool:
     if isinstance(type, SequenceType | OptionalType):
         return _complete(type.element)
-    return isinstance(type, TensorType) and type.static
+    return isinstance(type, TensorType) and type.known
 
 
 def _merge(old: Type, new: Type) -> Type:

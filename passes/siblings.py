@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir import CONSTANT, Dense, DType, Graph, Location, Op, TensorType, Value
+from ..ir import CONSTANT, Dense, DType, Expression, Graph, Location, Op, TensorType, Value
 
 __all__ = ["split_siblings"]
 
@@ -33,7 +33,7 @@ def split_siblings(graph: Graph) -> int:
         if (
             len(readers) < 2
             or not isinstance(value.type, TensorType)
-            or not value.type.static
+            or not value.type.known
             or not value.type.elements
         ):
             continue
@@ -52,6 +52,8 @@ def _part(op: Op, value: Value) -> _Part | None:
         if index is None or not isinstance(axis, int) or not value.type.dims:
             return None
         axis %= len(value.type.dims)
+        if isinstance(value.type.dims[axis], Expression):
+            return None
         start = index % value.type.dims[axis]
         return _Part(op, axis, start, start + 1)
     if op.name == "onnx.Slice":
@@ -66,6 +68,8 @@ def _slice(op: Op, type: TensorType) -> _Part | None:
         return None
     axis = axes % len(type.dims)
     extent = type.dims[axis]
+    if isinstance(extent, Expression):
+        return None
     clamp = [min(max(bound + extent if bound < 0 else bound, 0), extent) for bound in (starts, ends)]
     return _Part(op, axis, clamp[0], clamp[1])
 

@@ -32,7 +32,7 @@ def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
 def _foldable(op: Op) -> bool:
     return (
         all(value.is_constant for value in op.inputs)
-        and all(isinstance(value.type, TensorType) and value.type.static for value in op.results)
+        and all(isinstance(value.type, TensorType) and value.type.known for value in op.results)
         and kind_of(op) is not Kind.OPAQUE
     )
 

@@ -76,10 +76,10 @@ def _merge_with_producer(graph: Graph, op: Op) -> bool:
 def _before_reshape(graph: Graph, reshape: Op) -> Value | None:
     """``Reshape(T(x))`` that only adds or drops unit dimensions, as ``T(Reshape(x))``; the new value, if it is one."""
     source, type = reshape.operand(0), reshape.result.type
-    if source is None or source.op.name != TRANSPOSE or not isinstance(type, TensorType) or not type.static:
+    if source is None or source.op.name != TRANSPOSE or not isinstance(type, TensorType) or not type.known:
         return None
     origin = source.op.operand(0)
-    if origin is None or not isinstance(origin.type, TensorType) or not origin.type.static:
+    if origin is None or not isinstance(origin.type, TensorType) or not origin.type.known:
         return None
     perm, before, after = permutation(source.op), origin.type.dims, type.dims
     if not perm:
@@ -129,7 +129,7 @@ def _push_along_axis(graph: Graph, op: Op) -> bool:
     if len(users) > 1 and not all(user.name in _TAKES for user in users):
         return False
     origin, perm = source.op.operand(0), permutation(source.op)
-    if origin is None or not perm or any(not isinstance(v.type, TensorType) or not v.type.static for v in op.results):
+    if origin is None or not perm or any(not isinstance(v.type, TensorType) or not v.type.known for v in op.results):
         return False
     if op.name in ("onnx.Split", "onnx.Gather"):
         axis = op.attributes.get("axis", 0)
@@ -212,7 +212,7 @@ def _push(graph: Graph, op: Op) -> bool:
         return False
     perms = {permutation(value.op) for value in moving}
     type = op.result.type
-    if len(perms) != 1 or not isinstance(type, TensorType) or not type.static or type.rank is None:
+    if len(perms) != 1 or not isinstance(type, TensorType) or not type.known or type.rank is None:
         return False
     perm = perms.pop()
     shaped = [value for value in op.inputs if value.bytes != _element_bytes(value)]
@@ -236,7 +236,7 @@ def _element_bytes(value: Value) -> int | None:
 def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value | None:
     if not value.is_constant:
         return value.op.operand(0)
-    if not isinstance(value.type, TensorType) or not value.type.static:
+    if not isinstance(value.type, TensorType) or not value.type.known:
         return value
     padded = (1,) * (len(perm) - len(value.type.dims)) + value.type.dims
     shape = tuple(padded[perm.index(axis)] for axis in range(len(perm)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..ir import CONSTANT, INPUT, Attribute, DType, Graph, Kind, Op, Value, kind_of
 from .bodies import nested_bodies
 
-__all__ = ["folded_attributes", "is_weight", "weight_bytes"]
+__all__ = ["folded_attributes", "follows_from_shapes", "is_weight", "weight_bytes"]
 
 _FOLDED_FROM = "folded_from"
 """Says of a constant that was computed which of the file's weights it was made of, with their bytes; maybe of none."""
@@ -25,6 +25,11 @@ def is_weight(value: Value, readers: Iterable[Op] = ()) -> bool:
     ``readers`` are operations that read it: what products and conversions read of 32-bit integers are biases.
     """
     return value.is_constant and bool(_origins(value, readers))
+
+
+def follows_from_shapes(value: Value) -> bool:
+    """Whether a value is a constant that says what is computed: small, with its values kept, or folded from such."""
+    return value.is_constant and (value.constant is not None or _FOLDED_FROM in value.op.attributes)
 
 
 def weight_bytes(graph: Graph) -> int:

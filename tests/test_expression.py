@@ -157,3 +157,12 @@ def test_large_expressions_become_unknown() -> None:
     assert nested is UNKNOWN_DIM
     assert parse_expression("(a + b)**9") is not UNKNOWN_DIM
     assert SEQ**100_000 is UNKNOWN_DIM
+
+
+def test_what_sympy_prints_is_read() -> None:
+    sympy = pytest.importorskip("sympy")
+    s, b = sympy.symbols("s b", integer=True, positive=True)
+    extents = {s: 11, b: 3}
+    for theirs in (s * b + 1, sympy.floor(s / 2) * 3, sympy.Max(1, s - 2), sympy.Mod(s, 4), sympy.ceiling(s / 4), s**3):
+        mine = parse_expression(str(theirs))
+        assert mine.substitute({"s": 11, "b": 3}) == theirs.subs(extents)

@@ -86,5 +86,5 @@ def test_ranges_share_out_all_rows(tokens: int) -> None:
 )  # fmt: skip
 def test_what_is_no_mixture_stays_open(model: onnx.ModelProto) -> None:
     report, context = analysed(model, 5)
-    assert not report.total.exact
+    assert not report.total.exact or any(dim.depends_on_data for dim in report.open_dimensions)
     assert not any("evenly" in item.message for item in context.diagnostics)

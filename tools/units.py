@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from math import floor, isfinite, log10
 
-__all__ = ["NOTHING", "count", "duration", "intensity", "percent", "rounded", "shape", "si"]
+from ..ir import Expression, Shape, expression_text
+
+__all__ = ["NOTHING", "brief", "count", "duration", "intensity", "percent", "readable", "rounded", "shape", "si"]
 
 NOTHING = "–"
 """What stands where there is no number; never an empty cell, which could be a fault of the table."""
@@ -15,6 +18,8 @@ _DIGITS = 3
 
 def si(value: float | None, unit: str = "") -> str:
     """``231000000`` as ``231 M``, ``4.8e6`` bytes as ``4.80 MB``; whole numbers below 1000 keep no decimals."""
+    if isinstance(value, Expression):
+        return f"{readable(value)} {unit}".rstrip()
     if value is None or not isfinite(value):
         return NOTHING
     if value == 0:
@@ -56,6 +61,37 @@ def intensity(value: float | None) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def shape(extents: tuple[int | str, ...]) -> str:
+def shape(extents: Shape) -> str:
     """``(1, 512, 7, 7)`` as ``1×512×7×7``; a scalar has no extents."""
-    return "×".join(str(extent) for extent in extents) if extents else "scalar"
+    return "×".join(_extent(extent) for extent in extents) if extents else "scalar"
+
+
+def _extent(extent: int | Expression) -> str:
+    text = str(extent) if isinstance(extent, int) else readable(extent)
+    return f"({text})" if " " in text and not text.endswith(")") else text
+
+
+_WORD = re.compile(r"'(?:[^'\\]|\\.)*'|[A-Za-z_][A-Za-z0-9_.]*|\*\*[0-9]+|[0-9]+|\*|//")
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def readable(expression: Expression) -> str:
+    """``2*batch*seq**2 + 1024*batch`` as ``2·batch·seq² + 1,024·batch``; ``⌊seq / 2⌋`` is left as ``seq//2``."""
+    return _WORD.sub(_as_read, expression_text(expression))
+
+
+def _as_read(match: re.Match[str]) -> str:
+    word = match.group()
+    if word.startswith("**"):
+        return word[2:].translate(_RAISED)
+    if word == "*":
+        return "·"
+    return f"{int(word):,}" if word.isdigit() else word
+
+
+def brief(text: str, width: int) -> str:
+    """A sum cut after the last term that fits ``width``: ``18,432·batch·seq² + …``."""
+    if len(text) <= width:
+        return text
+    cut = text.rfind(" + ", 0, width - 3)
+    return f"{text[:cut]} + …" if cut > 0 else f"{text[: width - 1]}…"

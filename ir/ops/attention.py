@@ -16,7 +16,6 @@ from ..primitives import Copy, Elementwise, Gemm, Primitive, Softmax
 from ..registry import Kind, Lowering, define, lowering
 from ..types import Dim, DType, TensorType, Type
 from .reading import (
-    UNKNOWN_DIM,
     dims,
     elements,
     integer,
@@ -24,6 +23,7 @@ from .reading import (
     ranked,
     ratio,
     same_type,
+    smallest,
     tensor,
     text,
 )
@@ -88,11 +88,8 @@ def _attention_types(op: Op) -> tuple[Type, ...] | None:
             for shape, count in ((q[1], heads), (k[1], kv_heads), (v[1], kv_heads))
         )
     before: Dim = past[1][2] if past else 0
-    total = (
-        before + key[2] if isinstance(before, int) and isinstance(key[2], int) else key[2] if not past else UNKNOWN_DIM
-    )
-    width = value[3] if isinstance(value[3], int) else UNKNOWN_DIM
-    result = (*query[:3], width) if len(q[1]) == 4 else (*q[1][:2], width * heads if isinstance(width, int) else width)
+    total = before + key[2]
+    result = (*query[:3], value[3]) if len(q[1]) == 4 else (*q[1][:2], value[3] * heads)
     return (
         TensorType(q[0], result),
         TensorType(k[0], (*key[:2], total, key[3])),
@@ -150,12 +147,13 @@ ROTARY_OPS = 3
 """x·cos + x'·sin: two products and a sum."""
 
 
-def _rotary_width(op: Op) -> float:
-    """The share of each head that is turned."""
+def _turned(op: Op) -> int:
+    """Elements that are turned: all, or a part of each head."""
     shape = dims(op, 0)
     heads = integer(op, "num_heads", 0)
     head_size = shape[-1] if len(shape) == 4 else shape[-1] // heads if heads else 2 * dims(op, 1)[-1]
-    return (integer(op, "rotary_embedding_dim", 0) or head_size) / max(1, head_size)
+    part = integer(op, "rotary_embedding_dim", 0)
+    return elements(op) * part // head_size if part else elements(op)
 
 
 @define(
@@ -167,10 +165,10 @@ def _rotary_width(op: Op) -> float:
 )
 def rotary_embedding(op: Op) -> Lowering:
     """Three operations for each element that is turned; of the tables only the rows in use are read."""
-    turned, dtype = int(elements(op) * _rotary_width(op)), tensor(op, 0).dtype
+    turned, dtype = _turned(op), tensor(op, 0).dtype
     tables = (1, 2) if op.dialect == "onnx" else (2, 3)
     shape = dims(op, 0)
     positions = shape[0] * (shape[2] if len(shape) == 4 else shape[1])
     used = {index: positions * dims(op, index)[-1] * tensor(op, index).dtype.bits // 8 for index in tables}
-    reads = {index: min(count, tensor(op, index).bytes or count) for index, count in used.items()}
+    reads = {index: smallest(count, tensor(op, index).bytes or count) for index, count in used.items()}
     return Lowering((Elementwise("rotary", turned, dtype, ROTARY_OPS),), reads)

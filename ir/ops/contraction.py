@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from typing import Any
 
 from ..graph import Op
 from ..primitives import Conv, Elementwise, Gemm, Primitive
@@ -15,16 +16,18 @@ from ..registry import Kind, define
 from ..types import Dim, DType, Shape, TensorType, Type
 from .elementwise import activation_ops
 from .reading import (
-    UNKNOWN_DIM,
     agree,
     broadcast,
+    dim_product,
     dims,
     elements,
     integer,
     integers,
     is_constant,
+    largest,
     ranked,
     result_dims,
+    smallest,
     tensor,
     text,
     with_shape,
@@ -90,21 +93,20 @@ def window_extent(
 ) -> Dim:
     if auto.startswith("SAME") and stride == 1:
         return extent
-    if not isinstance(window, int):
-        return UNKNOWN_DIM
     reach = dilation * (window - 1) + 1
-    if not isinstance(extent, int):
-        return extent if stride == 1 and padding == reach - 1 else UNKNOWN_DIM
     if auto.startswith("SAME"):
         return -(-extent // stride)
     free = extent + padding - reach
-    if free < 0:
+    if isinstance(free, int) and free < 0:
         raise ValueError(f"a window of {reach} does not fit {extent} with {padding} padded")
     if not rounds_up:
         return free // stride + 1
     steps = -(-free // stride) + 1
     # A last window that would start in the padding after the data is left out (ONNX MaxPool-22).
-    return steps - 1 if (steps - 1) * stride >= extent + before else steps
+    if padding - before + stride <= reach:
+        return steps
+    kept: Dim = largest(steps - 1, smallest(steps, (extent + before - 1) // stride + 1))
+    return kept
 
 
 def conv_output(op: Op, data: int = 0, weight: int = 1, dtype: DType | None = None) -> tuple[Type, ...] | None:
@@ -136,16 +138,13 @@ def _transposed_output(op: Op) -> tuple[Type, ...] | None:
     wanted: tuple[Dim, ...] = integers(op, "output_shape", ())
     sizes: list[Dim] = []
     for i, (extent, window) in enumerate(zip(x[1][2:], w[1][2:], strict=True)):
-        if not isinstance(extent, int) or not isinstance(window, int):
-            sizes.append(UNKNOWN_DIM)
-        elif same:
+        if same:
             sizes.append(extent * strides[i])
         else:
             whole = strides[i] * (extent - 1) + extra[i] + (window - 1) * dilations[i] + 1
             sizes.append(whole - pads[i] - pads[i + rank])
     channels, groups = w[1][1], integer(op, "group", 1)
-    out = channels * groups if isinstance(channels, int) else channels if groups == 1 else UNKNOWN_DIM
-    return with_shape(op, (x[1][0], out, *(wanted[-rank:] if wanted else sizes)))
+    return with_shape(op, (x[1][0], channels * groups, *(wanted[-rank:] if wanted else sizes)))
 
 
 @define("onnx.ConvTranspose", kind=Kind.CONTRACTION, infer=_transposed_output)
@@ -202,10 +201,10 @@ def matmul(a: tuple[int, ...], b: tuple[int, ...], dtype: DType, weight: bool) -
     """The product that numpy's ``matmul`` makes of these shapes; a right factor without a batch takes A's into m."""
     a = a if len(a) > 1 else (1, *a)
     b = b if len(b) > 1 else (*b, 1)
-    batch = [dim for dim in broadcast(a[:-2], b[:-2]) if isinstance(dim, int)]
     if prod(b[:-2]) == 1:
         return Gemm(prod(a[:-1]), b[-1], a[-1], dtype, weight=weight)
-    return Gemm(a[-2], b[-1], a[-1], dtype, prod(batch), weight)
+    batch: Any = dim_product(broadcast(a[:-2], b[:-2]))
+    return Gemm(a[-2], b[-1], a[-1], dtype, batch, weight)
 
 
 def matmul_shape(a: Shape, b: Shape) -> Shape:

@@ -17,6 +17,7 @@ from .reading import (
     UNKNOWN_DIM,
     constant_dims,
     constant_number,
+    data_dim,
     dim_product,
     integer,
     integers,
@@ -37,7 +38,7 @@ _FOREVER = 2**31
 
 def trips_symbol(op: Op) -> Symbol:
     """Return the symbol of a loop's trips that only running the model tells."""
-    return Symbol(f'trips of "{op.label}"')
+    return Symbol(f'trips of "{op.label}"', 0)
 
 
 def _bound_trips(op: Op) -> int | None:
@@ -120,7 +121,9 @@ def _loop_types(op: Op) -> tuple[Type, ...] | None:
     if len(made) != len(op.results) or carried < 0:
         return None
     (runs,) = _loop_runs(op)
-    count = UNKNOWN_DIM if runs.at_most or runs.times == trips_symbol(op) else runs.times
+    count = runs.times
+    if runs.at_most or count == trips_symbol(op):
+        count = data_dim(op, 0, count if runs.at_most else UNKNOWN_DIM)
     types: list[Type] = []
     for index, value in enumerate(made):
         entering = op.operand(2 + index) if index < carried else None

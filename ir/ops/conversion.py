@@ -11,6 +11,7 @@ from ..onnx_types import dtype_of
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
+from .extents import converted, has_expressions
 from .reading import Array, elements, numpy_dtype, ranked, tensor, typed, view
 
 __all__: list[str] = []
@@ -26,10 +27,10 @@ def _convert(op: Op) -> Lowering | Iterable[Primitive]:
 def _evaluate_cast(op: Op, x: Array, like: Array | None = None) -> Array | None:
     target = op.results[0].type
     name = numpy_dtype(target.dtype) if isinstance(target, TensorType) else None
-    if name is None or x.dtype.kind in "US":
+    if not isinstance(target, TensorType) or name is None or x.dtype.kind in "US":
         return None
-    if x.dtype == object:
-        return x if name in ("int64", "int32") else None
+    if has_expressions(x):
+        return converted(x, target.dtype)
     with np.errstate(all="ignore"):
         return x.astype(name)
 

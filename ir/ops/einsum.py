@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from ..graph import Op
 from ..primitives import Copy, Gemm, Primitive, Reduction
@@ -79,7 +80,7 @@ def einsum(op: Op) -> Iterable[Primitive]:
     shapes = [dims(op, index) for index in range(len(op.operands))]
     dtype = tensor(op, 0).dtype
     equation = Equation.parse(text(op, "equation", ""), [len(shape) for shape in shapes])
-    extents = {label: dim for label, dim in equation.extents(shapes).items() if isinstance(dim, int)}
+    extents: dict[str, Any] = equation.extents(shapes)
     if len(shapes) == 1:
         return _unary(equation, extents, dtype)
     primitives: list[Primitive] = []

@@ -8,7 +8,6 @@ exp, add, divide. Work that depends on attributes or operands (Clip with one bou
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,9 @@ import numpy as np
 from ..graph import Op
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, OpDef, add, define
-from ..types import DType, Symbol, TensorType, Type
+from ..types import DType, TensorType, Type
+from .extents import has_expressions, of_extents
 from .reading import (
-    UNKNOWN_DIM,
     Array,
     broadcast,
     compute_dtype,
@@ -35,6 +34,7 @@ from .reading import (
 __all__ = ["activation_ops", "broadcast_types", "elementwise", "elementwise_lowering", "evaluator"]
 
 _BOOLEAN = DType.BOOL
+_BINARY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _boolean_types(op: Op) -> tuple[Type, ...] | None:
     return broadcast_types(op, _BOOLEAN)
 
 
-# -- evaluation, of numbers and of dimensions that are symbols ---------------------------------------------------------
+# -- evaluation -------------------------------------------------------------------------------------------------------
 
 
 def _divide(a: Array, b: Array) -> Array:
@@ -89,64 +89,29 @@ def _power(a: Array, b: Array) -> Array:
     return np.asarray(np.power(a if exact else a.astype(np.float64), b), dtype=a.dtype)
 
 
-_UNCHANGED: dict[str, tuple[Callable[[Any, Any], Any], int, bool]] = {
-    "Add": (operator.add, 0, True),
-    "Sub": (operator.sub, 0, False),
-    "Mul": (operator.mul, 1, True),
-    "Div": (operator.floordiv, 1, False),
-}
-
-
-def _symbolic(name: str, a: Any, b: Any) -> Any:
-    """Apply an operator to two extents of which one or both may be symbols."""
-    rule = _UNCHANGED.get(name)
-    if rule is None:
-        return _symbolic_comparison(name, a, b)
-    function, neutral, commutes = rule
-    if not isinstance(a, Symbol) and not isinstance(b, Symbol):
-        return function(int(a), int(b))
-    if b == neutral and not isinstance(b, Symbol):
-        return a
-    if commutes and a == neutral and not isinstance(a, Symbol):
-        return b
-    if a == b and a != UNKNOWN_DIM and name in ("Sub", "Div"):
-        return 0 if name == "Sub" else 1
-    return UNKNOWN_DIM
-
-
-def _symbolic_comparison(name: str, a: Any, b: Any) -> Any:
-    """Extents are not negative, so a symbol is never equal to -1; else only a symbol with itself can be compared."""
-    if name != "Equal":
-        raise ValueError(f"{name} of symbols")
-    if a == b and a != UNKNOWN_DIM:
-        return True
-    if any(not isinstance(item, Symbol) and item < 0 for item in (a, b)):
-        return False
-    if not isinstance(a, Symbol) and not isinstance(b, Symbol):
-        return bool(a == b)
-    raise ValueError("symbols may or may not be equal")
-
-
 def evaluator(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(op: Op, *arrays: Array | None) -> Array | None:
         present = [array for array in arrays if array is not None]
         if len(present) != len(arrays) or not present:
             return None
-        if any(array.dtype == object for array in present):
-            if len(present) != 2:
-                return None
-            symbolic = np.frompyfunc(lambda a, b: _symbolic(name, a, b), 2, 1)
-            try:
-                values = np.asarray(symbolic(*present), dtype=object)
-            except ValueError:
-                return None
-            return values.astype(bool) if name == "Equal" else values
+        if has_expressions(*present):
+            return _with_expressions(op, name, present)
         if name in ("Div", "Mod") and present[1].dtype.kind in "iu" and not present[1].all():
             return None
         with np.errstate(all="ignore"):
             return np.asarray(function(*present))
 
     return evaluate
+
+
+def _with_expressions(op: Op, name: str, arrays: list[Array]) -> Array | None:
+    whole = tensor(op, 0).dtype.is_integer
+    if len(arrays) <= _BINARY:
+        return of_extents(name, tuple(arrays), whole)
+    made: Array | None = arrays[0]
+    for array in arrays[1:]:
+        made = None if made is None else of_extents(name, (made, array), whole)
+    return made
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
@@ -287,8 +252,9 @@ def _first_type(op: Op) -> tuple[Type, ...] | None:
 
 
 def _evaluate_clip(op: Op, x: Array, low: Array | None = None, high: Array | None = None) -> Array | None:
-    if x.dtype == object:
-        return None
+    if has_expressions(x, low, high):
+        made = x if low is None else of_extents("Max", (x, low), True)
+        return made if high is None or made is None else of_extents("Min", (made, high), True)
     x = x if low is None else np.maximum(x, low)
     return x if high is None else np.minimum(x, high)
 
@@ -324,7 +290,9 @@ def swiglu(op: Op) -> Iterable[Primitive]:
 
 
 def _modulo(op: Op, a: Array, b: Array) -> Array | None:
-    if object in (a.dtype, b.dtype) or (b.dtype.kind in "iu" and not b.all()):
+    if has_expressions(a, b):
+        return None if integer(op, "fmod", 0) else of_extents("Mod", (a, b), True)
+    if b.dtype.kind in "iu" and not b.all():
         return None
     with np.errstate(all="ignore"):
         return np.asarray(np.fmod(a, b) if integer(op, "fmod", 0) else np.mod(a, b))
@@ -345,7 +313,9 @@ def _where_types(op: Op) -> tuple[Type, ...] | None:
     "onnx.Where",
     kind=Kind.ELEMENTWISE,
     infer=_where_types,
-    evaluate=lambda op, condition, x, y: None if condition.dtype == object else np.where(condition, x, y),
+    evaluate=lambda op, condition, x, y: (
+        of_extents("Where", (condition, x, y), True) if has_expressions(x, y) else np.where(condition, x, y)
+    ),
 )
 def where(op: Op) -> Iterable[Primitive]:
     """One selection per element."""

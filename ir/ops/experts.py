@@ -10,7 +10,7 @@ from ..primitives import Elementwise, Gemm, Primitive, Reduction, Softmax
 from ..registry import Kind, Lowering, define
 from ..types import DType
 from .elementwise import activation_ops
-from .reading import dims, integer, same_type, size, tensor, text
+from .reading import dims, integer, largest, same_type, size, smallest, tensor, text
 
 __all__: list[str] = []
 
@@ -40,7 +40,7 @@ def mixture_of_experts(op: Op) -> Lowering:
     x, (*_, experts) = dims(op, 0), dims(op, 1)
     hidden, chosen, dtype = x[-1], integer(op, "k", 1), tensor(op, 0).dtype
     tokens = prod(x[:-1])
-    used = min(experts, tokens * chosen)
+    used = smallest(experts, tokens * chosen)
     widths = [_width(op, layout, place, experts * hidden) for place in range(3)]
     stored = [index for index in range(2, layout.last + 1) if op.operand(index) is not None]
     return Lowering(
@@ -51,7 +51,7 @@ def mixture_of_experts(op: Op) -> Lowering:
             *_products(op, tokens * chosen, hidden, widths, dtype),
             Elementwise("combine", tokens * chosen * hidden, dtype, 2),
         ),
-        {index: (tensor(op, index).bytes or 0) * used // max(1, experts) for index in stored},
+        {index: (tensor(op, index).bytes or 0) * used // largest(1, experts) for index in stored},
     )
 
 
@@ -62,7 +62,7 @@ def _width(op: Op, layout: _Layout, place: int, rows: int) -> int:
         return 0
     bits = integer(op, "expert_weight_bits", 4) if layout is _PACKED else 0
     packing = 8 // (integer(op, f"fc{place + 1}_expert_weight_bits", 0) or bits) if bits else 1
-    return size(op, index) * packing // max(1, rows)
+    return size(op, index) * packing // largest(1, rows)
 
 
 def _expanded(layout: _Layout, weights: int, dtype: DType) -> tuple[Primitive, ...]:

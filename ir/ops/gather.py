@@ -7,22 +7,29 @@ from math import prod
 
 import numpy as np
 
+from ..expression import is_unknown
 from ..graph import Op
 from ..primitives import Copy, Elementwise, Gather, Primitive, Scan
 from ..registry import Kind, Lowering, define
 from ..types import Dim, DType, TensorType, Type
+from .extents import has_expressions
 from .reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
     Array,
+    constant_dims,
     constant_number,
+    data_dim,
+    dim_product,
     dims,
     elements,
     integer,
+    largest,
     normal_axis,
     ranked,
     same_type,
     size,
+    smallest,
     tensor,
     text,
     typed,
@@ -55,7 +62,7 @@ def _gather_types(op: Op) -> tuple[Type, ...] | None:
 
 def _evaluate_gather(op: Op, x: Array, indices: Array) -> Array | None:
     axis = integer(op, "axis", 0)
-    if indices.dtype == object or indices.size * max(1, x.size) > FOLD_ELEMENTS * 16:
+    if has_expressions(indices) or indices.size * max(1, x.size) > FOLD_ELEMENTS * 16:
         return None
     return np.asarray(np.take(x, indices, axis=axis), dtype=x.dtype)
 
@@ -109,17 +116,25 @@ def _evaluate_gather_nd(op: Op, x: Array, indices: Array) -> Array | None:
 def gather_nd(op: Op) -> Lowering:
     """One piece for each index tuple."""
     rows = prod(dims(op, 1)[:-1])
-    return fetched_rows(op, rows, elements(op) // max(1, rows))
+    return fetched_rows(op, rows, elements(op) // largest(1, rows))
 
 
 def _compress_types(op: Op) -> tuple[Type, ...] | None:
     x = ranked(op, 0)
     if x is None:
         return None
+    condition = ranked(op, 1)
+    tested = condition[1][0] if condition and len(condition[1]) == 1 else UNKNOWN_DIM
     if "axis" not in op.attributes:
-        return with_shape(op, (UNKNOWN_DIM,))
+        return with_shape(op, (_some_of(op, 0, tested, dim_product(x[1])),))
     axis = normal_axis(integer(op, "axis", 0), len(x[1]))
-    return with_shape(op, (*x[1][:axis], UNKNOWN_DIM, *x[1][axis + 1 :]))
+    return with_shape(op, (*x[1][:axis], _some_of(op, axis, tested, x[1][axis]), *x[1][axis + 1 :]))
+
+
+def _some_of(op: Op, axis: int, tested: Dim, extent: Dim) -> Dim:
+    """As many as conditions are true: no more than there are conditions, nor elements."""
+    known = [dim for dim in (tested, extent) if not is_unknown(dim)]
+    return data_dim(op, axis, smallest(*known) if known else UNKNOWN_DIM)
 
 
 def _kept(op: Op, rows: int, row_elements: int) -> Lowering:
@@ -138,7 +153,7 @@ def compress(op: Op) -> Lowering:
         return _kept(op, kept, 1)
     axis = normal_axis(integer(op, "axis", 0), len(shape))
     row = prod(shape[axis + 1 :])
-    return _kept(op, kept // max(1, row), row)
+    return _kept(op, kept // largest(1, row), row)
 
 
 def _block_quantized_types(op: Op) -> tuple[Type, ...] | None:
@@ -162,10 +177,10 @@ def gather_block_quantized(op: Op) -> Lowering:
     tables = (index for index in (0, 2, 3) if op.operand(index) is not None)
     return Lowering(
         (
-            Gather(rows, results // max(1, rows), stored.dtype),
+            Gather(rows, results // largest(1, rows), stored.dtype),
             Elementwise("dequantize", results, tensor(op, 2).dtype, 2),
         ),
-        {index: (tensor(op, index).bytes or 0) * min(results, whole) // whole for index in tables},
+        {index: (tensor(op, index).bytes or 0) * smallest(results, whole) // whole for index in tables},
     )
 
 
@@ -177,7 +192,7 @@ def put_rows(op: Op, updates: int, rows: int) -> tuple[Primitive, ...]:
     dtype, count = tensor(op, 0).dtype, size(op, updates)
     combined = text(op, "reduction", "none") != "none"
     arithmetic = (Elementwise(text(op, "reduction", "none"), count, dtype),) if combined else ()
-    return (Copy(elements(op), dtype), Gather(rows, count // max(1, rows), dtype), *arithmetic)
+    return (Copy(elements(op), dtype), Gather(rows, count // largest(1, rows), dtype), *arithmetic)
 
 
 @define("onnx.ScatterElements", "onnx.Scatter", kind=Kind.GATHER, infer=same_type, caches=((0, 0),))
@@ -204,7 +219,7 @@ def scatter_nd(op: Op) -> Iterable[Primitive]:
 def tensor_scatter(op: Op) -> Lowering:
     """New entries written into a cache, in place as the operator's purpose is: the old ones stay where they are."""
     count, dtype = size(op, 1), tensor(op, 0).dtype
-    rows = max(1, dims(op, 1)[0])
+    rows = largest(1, dims(op, 1)[0])
     return Lowering((Gather(rows, count // rows, dtype),), {0: 0}, {0: _bytes(count, dtype)})
 
 
@@ -215,9 +230,9 @@ def _one_hot_types(op: Op) -> tuple[Type, ...] | None:
     indices, values = ranked(op, 0), typed(op, 2)
     if indices is None or values is None:
         return None
-    depth = constant_number(op.operand(1))
+    depth = constant_dims(op.operand(1))
     axis = normal_axis(integer(op, "axis", -1), len(indices[1]) + 1)
-    extent: Dim = UNKNOWN_DIM if depth is None else int(depth)
+    extent: Dim = depth[0] if depth else int(constant_number(op.operand(1)) or 0) or UNKNOWN_DIM
     return (TensorType(values.dtype, (*indices[1][:axis], extent, *indices[1][axis:])),)
 
 
@@ -242,7 +257,7 @@ def one_hot(op: Op) -> Iterable[Primitive]:
 
 def _non_zero_types(op: Op) -> tuple[Type, ...] | None:
     x = ranked(op, 0)
-    return None if x is None else (TensorType(DType.I64, (len(x[1]), UNKNOWN_DIM)),)
+    return None if x is None else (TensorType(DType.I64, (len(x[1]), data_dim(op, 1, dim_product(x[1])))),)
 
 
 def _evaluate_non_zero(op: Op, x: Array) -> Array | None:
@@ -262,11 +277,16 @@ def _unique_types(op: Op) -> tuple[Type, ...] | None:
     x = ranked(op, 0)
     if x is None:
         return None
-    shape: list[Dim] = [UNKNOWN_DIM]
+    shape, most, axis = list(x[1]), dim_product(x[1]), 0
     if "axis" in op.attributes:
-        shape = list(x[1])
-        shape[normal_axis(integer(op, "axis", 0), len(shape))] = UNKNOWN_DIM
-    numbers = (TensorType(DType.I64, (UNKNOWN_DIM,)) for _ in op.results[1:])
+        axis = normal_axis(integer(op, "axis", 0), len(shape))
+        most = shape[axis]
+        kept = shape[axis] = data_dim(op, axis, most)
+    else:
+        kept = data_dim(op, 0, most)
+        shape = [kept]
+    # First places and counts of what is kept, and between them its place for each element.
+    numbers = (TensorType(DType.I64, (extent,)) for extent in (kept, most, kept)[: len(op.results) - 1])
     return (TensorType(x[0], tuple(shape)), *numbers)
 
 
@@ -277,6 +297,6 @@ def unique(op: Op) -> Lowering:
     most = (_bytes(count, dtype), *(count * 8 for _ in op.results[1:]))
     sizes = zip((value.bytes for value in op.results), most, strict=True)
     return Lowering(
-        (Scan("sort", count, dtype, max(1, (count - 1).bit_length())),),
+        (Scan("sort", count, dtype, largest(1, (count - 1).bit_length())),),
         writes={index: bound if known is None else known for index, (known, bound) in enumerate(sizes)},
     )

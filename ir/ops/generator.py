@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import ceil, prod
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ..onnx_types import dtype_of
 from ..primitives import Copy, Elementwise, Primitive
 from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
+from .extents import has_expressions
 from .reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
@@ -20,8 +22,10 @@ from .reading import (
     array_of,
     constant_dims,
     constant_number,
+    data_dim,
     elements,
     integers,
+    largest,
     ranked,
     typed,
     with_shape,
@@ -50,7 +54,8 @@ def _constant_of_shape_types(op: Op) -> tuple[Type, ...] | None:
     if shape is None:
         counted = ranked(op, 0)
         rank = counted[1][0] if counted and len(counted[1]) == 1 else UNKNOWN_DIM
-        shape = (UNKNOWN_DIM,) * rank if isinstance(rank, int) and rank <= _HIGHEST_RANK else None
+        known = isinstance(rank, int) and rank <= _HIGHEST_RANK
+        shape = tuple(data_dim(op, axis, UNKNOWN_DIM) for axis in range(int(rank))) if known else None
     return (TensorType(dtype, shape),)
 
 
@@ -68,15 +73,22 @@ def constant_of_shape(op: Op) -> Lowering:
 
 
 def _range_types(op: Op) -> tuple[Type, ...] | None:
-    bounds = [constant_number(op.operand(index)) for index in range(3)]
-    start, limit, delta = bounds
+    start, limit, delta = (_constant_bound(op, index) for index in range(3))
     if start is None or limit is None or not delta:
-        return with_shape(op, (UNKNOWN_DIM,))
-    return with_shape(op, (max(0, ceil((limit - start) / delta)),))
+        return with_shape(op, (data_dim(op, 0, UNKNOWN_DIM),))
+    return with_shape(op, (largest(0, ceil((limit - start) / delta)),))
+
+
+def _constant_bound(op: Op, index: int) -> Any:
+    """A number, or an expression, that an operand is known to be."""
+    value = op.operand(index)
+    dense = value.constant if value is not None else None
+    opened = dense.values[0] if dense is not None and dense.open and len(dense.values) == 1 else None
+    return constant_number(value) if opened is None else opened
 
 
 def _evaluate_range(op: Op, start: Array, limit: Array, delta: Array) -> Array | None:
-    if object in (start.dtype, limit.dtype, delta.dtype):
+    if has_expressions(start, limit, delta):
         return None
     first, last, step = (item.reshape(-1)[0].item() for item in (start, limit, delta))
     if step == 0 or abs((last - first) / step) > FOLD_ELEMENTS:

@@ -7,25 +7,31 @@ from math import prod
 
 import numpy as np
 
+from ..expression import is_unknown
 from ..graph import Op
+from ..inequalities import never_negative
 from ..primitives import Copy, Primitive
 from ..registry import Kind, Lowering, define
-from ..types import Dim, Shape, Symbol, TensorType, Type
+from ..types import Dim, Shape, TensorType, Type
 from .reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
     Array,
     axes_operand,
     broadcast,
+    common_dim,
     constant_dims,
+    data_dim,
     dim_product,
     elements,
     integer,
     integers,
+    largest,
     normal_axis,
     ranked,
     result_dims,
     same_type,
+    smallest,
     tensor,
     view,
     with_shape,
@@ -106,7 +112,7 @@ def _block_types(op: Op) -> tuple[Type, ...] | None:
 
 
 def _scaled(dim: Dim, above: int, below: int) -> Dim:
-    return dim * above // below if isinstance(dim, int) else dim if above == below else UNKNOWN_DIM
+    return dim * above // below
 
 
 @define("onnx.DepthToSpace", "onnx.SpaceToDepth", kind=Kind.LAYOUT, infer=_block_types)
@@ -130,13 +136,8 @@ def concatenated(shapes: Sequence[Shape], along_axis: int) -> Shape | None:
         return None
     axis = normal_axis(along_axis, len(shapes[0]))
     along = [shape[axis] for shape in shapes]
-    total: Dim = sum(dim for dim in along if isinstance(dim, int))
-    symbols = [dim for dim in along if isinstance(dim, Symbol)]
-    if symbols:
-        total = symbols[0] if len(symbols) == 1 and total == 0 else UNKNOWN_DIM
-    shapes = [(*shape[:axis], 1, *shape[axis + 1 :]) for shape in shapes]
-    rest = broadcast(*shapes)
-    return (*rest[:axis], total, *rest[axis + 1 :])
+    total: Dim = sum(along)
+    return tuple(total if at == axis else common_dim(column) for at, column in enumerate(zip(*shapes, strict=True)))
 
 
 def _concat_types(op: Op) -> tuple[Type, ...] | None:
@@ -158,15 +159,13 @@ def concat(op: Op) -> Iterable[Primitive]:
     """A copy of every operand."""
     shape = result_dims(op)
     rows = prod(shape[: normal_axis(integer(op, "axis", 1), len(shape))])
-    return copied(op, elements(op) // max(1, rows * len(op.operands)))
+    return copied(op, elements(op) // largest(1, rows * len(op.operands)))
 
 
 def _split_sizes(op: Op, extent: Dim, sizes: Sequence[int] | None) -> tuple[Dim, ...] | None:
     if sizes:
         return tuple(sizes)
     count = len(op.results)
-    if not isinstance(extent, int):
-        return (extent,) if count == 1 else (UNKNOWN_DIM,) * count
     part = -(-extent // integer(op, "num_outputs", count))
     return (*(part,) * (count - 1), extent - part * (count - 1))
 
@@ -197,7 +196,7 @@ def split(op: Op) -> Iterable[Primitive]:
     """A copy of every part."""
     shape, moved = result_dims(op), sum(elements(op, index) for index in range(len(op.results)))
     rows = prod(shape[: normal_axis(integer(op, "axis", 0), len(shape))])
-    return (Copy(moved, tensor(op, 0).dtype, moved // max(1, rows * len(op.results))),)
+    return (Copy(moved, tensor(op, 0).dtype, moved // largest(1, rows * len(op.results))),)
 
 
 Bounds = tuple[tuple[Dim, ...] | None, tuple[Dim, ...] | None, tuple[int, ...] | None, tuple[int, ...] | None]
@@ -222,23 +221,43 @@ def _slice_types(op: Op) -> tuple[Type, ...] | None:
         return None
     starts, ends, axes, steps = _slice_bounds(op, len(x[1]))
     if axes is None:
-        return with_shape(op, (UNKNOWN_DIM,) * len(x[1]))
+        return with_shape(op, tuple(data_dim(op, axis, extent) for axis, extent in enumerate(x[1])))
     shape, unknown = list(x[1]), (UNKNOWN_DIM,) * len(axes)
     for axis, start, end, step in zip(axes, starts or unknown, ends or unknown, steps or unknown, strict=True):
         at = normal_axis(axis, len(shape))
-        shape[at] = _slice_extent(shape[at], start, end, step) if isinstance(step, int) else UNKNOWN_DIM
+        cut = _slice_extent(shape[at], start, end, step) if isinstance(step, int) else UNKNOWN_DIM
+        shape[at] = data_dim(op, at, shape[at]) if is_unknown(cut) else cut
     return with_shape(op, tuple(shape))
 
 
+_ENDLESS = 2**31 - 1
+"""Bounds from here on stand for the end (or the start, where they are negative) of any tensor."""
+
+
 def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
-    """ONNX Slice-13: negative bounds count from the end, all are clamped."""
-    if not isinstance(extent, int):
-        open_end = isinstance(end, int) and end >= 2**31 - 1
-        whole = start == 0 and step == 1 and (open_end or (end == extent and end != UNKNOWN_DIM))
-        return extent if whole else UNKNOWN_DIM
-    if not isinstance(start, int) or not isinstance(end, int):
-        return UNKNOWN_DIM
-    return len(kept_indices(extent, start, end, step))
+    """ONNX Slice-13: negative bounds count from the end, all are clamped; unknown where bounds or their signs are."""
+    if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
+        return len(kept_indices(extent, start, end, step))
+    if step == 0:
+        raise ValueError("a slice has no step of 0")
+    lowest, highest = (0, extent) if step > 0 else (-1, extent - 1)
+    first, last = _from_front(start, extent, 0, highest), _from_front(end, extent, lowest, highest)
+    kept: Dim = largest(0, -((first - last) // step)) if step > 0 else largest(0, -((last - first) // -step))
+    return kept
+
+
+def _from_front(bound: Dim, extent: Dim, lowest: Dim, highest: Dim) -> Dim:
+    """A bound counted from the front, within these limits."""
+    if isinstance(bound, int) and abs(bound) >= _ENDLESS:
+        return highest if bound > 0 else lowest
+    clamped: Dim
+    if never_negative(bound):
+        clamped = smallest(largest(bound, lowest), highest)
+    elif never_negative(-1 - bound):
+        clamped = smallest(largest(bound + extent, lowest), highest)
+    else:
+        clamped = UNKNOWN_DIM
+    return clamped
 
 
 def kept_indices(extent: int, start: int, end: int, step: int) -> range:
@@ -339,10 +358,7 @@ def _pad_types(op: Op) -> tuple[Type, ...] | None:
         return None
     return with_shape(
         op,
-        tuple(
-            dim + sum(around) if isinstance(dim, int) else dim if not any(around) else UNKNOWN_DIM
-            for dim, around in zip(x[1], amounts, strict=True)
-        ),
+        tuple(dim + sum(around) for dim, around in zip(x[1], amounts, strict=True)),
     )
 
 

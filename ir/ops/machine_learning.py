@@ -11,7 +11,7 @@ from ..primitives import Copy, Elementwise, Gather, Gemm, Normalization, Primiti
 from ..registry import Kind, Lowering, OpDef, add, define
 from ..types import DType, TensorType, Type
 from .elementwise import elementwise_lowering
-from .reading import dims, elements, integer, size, tensor
+from .reading import dims, elements, integer, largest, size, tensor
 
 __all__: list[str] = []
 
@@ -36,7 +36,7 @@ def normalizer(op: Op) -> Iterable[Primitive]:
     """Size or square, sum, divide, of each row."""
     shape = dims(op, 0)
     columns = shape[-1]
-    return (Normalization(prod(shape) // max(1, columns), columns, tensor(op, 0).dtype, 3),)
+    return (Normalization(prod(shape) // largest(1, columns), columns, tensor(op, 0).dtype, 3),)
 
 
 @define("ai.onnx.ml.ArrayFeatureExtractor", kind=Kind.GATHER)
@@ -70,15 +70,15 @@ def _rows_and_features(op: Op) -> tuple[int, int]:
 def linear(op: Op) -> Iterable[Primitive]:
     """One matrix product with coefficients that are an attribute."""
     rows, features = _rows_and_features(op)
-    return (Gemm(rows, max(1, _length(op, "coefficients") // max(1, features)), features, DType.F32, weight=True),)
+    return (Gemm(rows, max(1, _length(op, "coefficients") // largest(1, features)), features, DType.F32, weight=True),)
 
 
 @define("ai.onnx.ml.SVMClassifier", "ai.onnx.ml.SVMRegressor", kind=Kind.CONTRACTION)
 def support_vectors(op: Op) -> Iterable[Primitive]:
     """Every row against every support vector, the kernel function (two), and the weighted sum."""
     rows, features = _rows_and_features(op)
-    vectors = _length(op, "support_vectors") // max(1, features)
-    machines = max(1, _length(op, "coefficients") // max(1, vectors))
+    vectors = _length(op, "support_vectors") // largest(1, features)
+    machines = max(1, _length(op, "coefficients") // largest(1, vectors))
     if not vectors:
         return (Gemm(rows, machines, features, DType.F32, weight=True),)
     return (
@@ -99,7 +99,7 @@ def tree_ensemble(op: Op) -> Iterable[Primitive]:
     else:
         ids = op.attributes.get("nodes_treeids", ())
         trees, nodes = len(set(ids)) if isinstance(ids, tuple) else 1, _length(op, "nodes_nodeids")
-    depth = max(1, (nodes // max(1, trees)).bit_length())
+    depth = max(1, (nodes // largest(1, trees)).bit_length())
     visits = rows * trees * depth
     return (Gather(visits, 1, DType.F32), Elementwise("compare", visits, DType.F32))
 

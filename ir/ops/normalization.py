@@ -9,7 +9,21 @@ from ..graph import Op
 from ..primitives import Elementwise, Gather, Normalization, Primitive, Reduction, Softmax
 from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
-from .reading import dims, elements, integer, integers, normal_axes, normal_axis, ranked, same_type, size, tensor, typed
+from .reading import (
+    dims,
+    elements,
+    integer,
+    integers,
+    largest,
+    normal_axes,
+    normal_axis,
+    ranked,
+    same_type,
+    size,
+    smallest,
+    tensor,
+    typed,
+)
 
 __all__ = ["LAYER_OPS", "RMS_OPS"]
 
@@ -36,7 +50,7 @@ def batch_normalization(op: Op) -> Iterable[Primitive]:
     shape, dtype = dims(op, 0), tensor(op, 0).dtype
     channels = shape[1] if len(shape) > 1 else 1
     per_element = LAYER_OPS if integer(op, "training_mode", 0) else 2
-    return (Normalization(channels, prod(shape) // max(1, channels), dtype, per_element),)
+    return (Normalization(channels, prod(shape) // largest(1, channels), dtype, per_element),)
 
 
 def _trailing(op: Op, axis: int, index: int = 0) -> tuple[int, int]:
@@ -86,7 +100,7 @@ def instance_normalization(op: Op) -> Iterable[Primitive]:
 def group_normalization(op: Op) -> tuple[Primitive, ...]:
     """``num_groups`` groups for each image."""
     groups = dims(op, 0)[0] * integer(op, "num_groups", integer(op, "groups", 1))
-    return (Normalization(groups, size(op, 0) // max(1, groups), tensor(op, 0).dtype),)
+    return (Normalization(groups, size(op, 0) // largest(1, groups), tensor(op, 0).dtype),)
 
 
 @define("onnx.MeanVarianceNormalization", kind=Kind.NORMALIZATION, infer=same_type)
@@ -94,7 +108,7 @@ def mean_variance_normalization(op: Op) -> Iterable[Primitive]:
     """One group for each position outside ``axes``; neither gain nor bias."""
     shape = dims(op, 0)
     extent = prod(shape[axis] for axis in normal_axes(integers(op, "axes", (0, 2, 3)), len(shape)))
-    return (Normalization(prod(shape) // max(1, extent), extent, tensor(op, 0).dtype, LAYER_OPS - 2),)
+    return (Normalization(prod(shape) // largest(1, extent), extent, tensor(op, 0).dtype, LAYER_OPS - 2),)
 
 
 @define("onnx.LpNormalization", kind=Kind.NORMALIZATION, infer=same_type)
@@ -102,7 +116,7 @@ def lp_normalization(op: Op) -> Iterable[Primitive]:
     """Size or square, sum, divide."""
     shape = dims(op, 0)
     extent = shape[normal_axis(integer(op, "axis", -1), len(shape))]
-    return (Normalization(prod(shape) // max(1, extent), extent, tensor(op, 0).dtype, 3),)
+    return (Normalization(prod(shape) // largest(1, extent), extent, tensor(op, 0).dtype, 3),)
 
 
 # -- softmax ----------------------------------------------------------------------------------------------------------
@@ -112,7 +126,7 @@ def _softmax(op: Op) -> tuple[Softmax, ...]:
     """Rows lie along ``axis``. Before opset 13 a row held all axes from it on: fewer, longer rows, the same work."""
     shape = dims(op, 0)
     columns = shape[normal_axis(integer(op, "axis", -1), len(shape))] if shape else 1
-    return (Softmax(prod(shape) // max(1, columns), columns, tensor(op, 0).dtype),)
+    return (Softmax(prod(shape) // largest(1, columns), columns, tensor(op, 0).dtype),)
 
 
 @define("onnx.Softmax", kind=Kind.NORMALIZATION, infer=same_type)
@@ -133,7 +147,7 @@ def hardmax(op: Op) -> Iterable[Primitive]:
     shape = dims(op, 0)
     columns = shape[normal_axis(integer(op, "axis", -1), len(shape))] if shape else 1
     dtype = tensor(op, 0).dtype
-    rows = prod(shape) // max(1, columns)
+    rows = prod(shape) // largest(1, columns)
     return (Reduction("max", prod(shape), rows, dtype), Elementwise("equal", prod(shape), dtype))
 
 
@@ -210,5 +224,5 @@ def embed_layer_normalization(op: Op) -> Lowering:
             Elementwise("add", rows * hidden, dtype, len(tables) - 1),
             Normalization(rows, hidden, dtype, LAYER_OPS),
         ),
-        {index: min(fetched, prod(dims(op, index)) * dtype.bits // 8) for index in tables},
+        {index: smallest(fetched, prod(dims(op, index)) * dtype.bits // 8) for index in tables},
     )

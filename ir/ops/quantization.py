@@ -12,7 +12,7 @@ from ..types import DType, TensorType, Type
 from .contraction import REQUANTIZE_OPS
 from .elementwise import activation_ops
 from .layout import concatenated
-from .reading import broadcast, dims, elements, integer, ranked, same_type, tensor, typed, with_shape
+from .reading import broadcast, dims, elements, integer, largest, ranked, same_type, tensor, typed, with_shape
 from .reduction import reduced_types
 
 __all__: list[str] = []
@@ -145,7 +145,7 @@ def qlinear_softmax(op: Op) -> Iterable[Primitive]:
     count = elements(op)
     dtype = tensor(op, 0).dtype
     return (
-        Softmax(count // max(1, columns), columns, dtype),
+        Softmax(count // largest(1, columns), columns, dtype),
         Elementwise("requantize", count, DType.I32, REQUANTIZE_OPS),
     )
 

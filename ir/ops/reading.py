@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attributes import Dense
-from ..expression import UNKNOWN_DIM, Expression
+from ..expression import UNKNOWN_DIM, Expression, Symbol, is_unknown
 from ..graph import Op, Value
 from ..inequalities import largest, smallest
 from ..registry import Lowering
@@ -28,10 +28,12 @@ __all__ = [
     "array_of",
     "axes_operand",
     "broadcast",
+    "common_dim",
     "compute_dtype",
     "constant_dims",
     "constant_integers",
     "constant_number",
+    "data_dim",
     "dim_product",
     "dims",
     "elements",
@@ -280,6 +282,19 @@ def agree(what: str, left: Dim, other: str, right: Dim, times: int = 1) -> None:
         raise ValueError(f"{what}: {left}, {other}: {right * times}")
 
 
+def common_dim(extents: Sequence[Dim]) -> Dim:
+    """Return the one extent that all of these must be: a number, else the simplest expression.
+
+    Raises:
+        ValueError: they are different numbers.
+    """
+    numbers = {dim for dim in extents if isinstance(dim, int)}
+    if len(numbers) > 1:
+        raise ValueError(f"extents {sorted(numbers)} differ")
+    opened = [dim for dim in extents if isinstance(dim, Expression) and dim.known]
+    return numbers.pop() if numbers else min(opened, key=lambda dim: dim.nodes, default=UNKNOWN_DIM)
+
+
 def dim_product(extents: Sequence[Dim]) -> Dim:
     """Return the product of extents."""
     return prod(extents)
@@ -297,6 +312,16 @@ def ratio(above: Sequence[Dim], below: Sequence[Dim]) -> Dim:
     if isinstance(top, int) and isinstance(bottom, int) and top % bottom:
         raise ValueError(f"{top} elements do not divide by {bottom}")
     return top // bottom
+
+
+def data_dim(op: Op, axis: int, most: Dim) -> Dim:
+    """Return a dimension that depends on data: a symbol called after the operation's result, with its upper bound.
+
+    ``most`` is the largest extent it can have, :data:`UNKNOWN_DIM` where nothing follows. What is always 0 is a number.
+    """
+    if isinstance(most, int) and most == 0:
+        return 0
+    return Symbol(f"{op.results[0].name}.{axis}", 0, None if is_unknown(most) else most)
 
 
 # -- result types and lowerings that many operators share --------------------------------------------------------------

@@ -12,19 +12,23 @@ from ..graph import Op
 from ..primitives import Elementwise, Primitive, Reduction, Scan, Softmax
 from ..registry import Kind, OpDef, add, define
 from ..types import Dim, DType, TensorType, Type
+from .extents import has_expressions
 from .reading import (
     Array,
     axes_operand,
-    constant_integers,
+    constant_dims,
+    data_dim,
     dims,
     elements,
     integer,
     integers,
+    largest,
     normal_axes,
     normal_axis,
     ranked,
     same_type,
     size,
+    smallest,
     tensor,
     text,
     typed,
@@ -67,11 +71,18 @@ def _reduce(function: str, per_element: int, per_result: int) -> Callable[[Op], 
     return lower
 
 
+_EXTREMES: dict[str, Callable[..., Any]] = {"ReduceMax": largest, "ReduceMin": smallest}
+
+
 def _reduce_evaluator(function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(op: Op, x: Array, axes: Array | None = None) -> Array | None:
         chosen = _axes(op, x.ndim)
-        if x.dtype == object or not x.size or (axes is not None and "axes" not in op.attributes and chosen is None):
+        if not x.size or (axes is not None and "axes" not in op.attributes and chosen is None):
             return None
+        if has_expressions(x) and op.base_name in _EXTREMES:
+            extreme = np.frompyfunc(_EXTREMES[op.base_name], 2, 1).reduce
+            axis = chosen if chosen is None or len(chosen) != 1 else chosen[0]
+            return np.asarray(extreme(x, axis=axis, keepdims=bool(integer(op, "keepdims", 1))), dtype=object)
         reduced = function(x, axis=chosen, keepdims=bool(integer(op, "keepdims", 1)))
         return np.asarray(reduced).astype(x.dtype)
 
@@ -167,7 +178,7 @@ def negative_log_likelihood(op: Op) -> Iterable[Primitive]:
 def softmax_cross_entropy(op: Op) -> Iterable[Primitive]:
     """Softmax over the classes, logarithm, and a weighted mean of one score for each label."""
     shape, dtype = dims(op, 0), tensor(op, 0).dtype
-    rows = prod(shape) // max(1, shape[1])
+    rows = prod(shape) // largest(1, shape[1])
     return (Softmax(rows, shape[1], dtype), Elementwise("log", prod(shape), dtype), *_loss(op))
 
 
@@ -179,7 +190,7 @@ def softmax_cross_entropy(op: Op) -> Iterable[Primitive]:
 def determinant(op: Op) -> Iterable[Primitive]:
     """An LU factorisation of each n×n matrix: about 2·n³/3 operations."""
     shape = dims(op, 0)
-    return (Reduction("det", prod(shape), elements(op), tensor(op, 0).dtype, max(1, 2 * shape[-1] // 3)),)
+    return (Reduction("det", prod(shape), elements(op), tensor(op, 0).dtype, largest(1, 2 * shape[-1] // 3)),)
 
 
 @define("com.microsoft.Inverse", kind=Kind.REDUCTION, infer=same_type)
@@ -214,18 +225,19 @@ def multinomial(op: Op) -> Iterable[Primitive]:
     """Exponentiate and sum the scores of each row, then search the running sum once for each sample."""
     rows, classes = dims(op, 0)
     dtype = tensor(op, 0).dtype
-    samples = Elementwise("search", elements(op), dtype, max(1, classes.bit_length()))
+    samples = Elementwise("search", elements(op), dtype, largest(1, classes.bit_length()))
     return (Reduction("sum", rows * classes, rows, dtype, 2), samples)
 
 
 def _top_k_types(op: Op) -> tuple[Type, ...] | None:
     x = ranked(op, 0)
     given = op.attributes.get("k")
-    count = (given,) if isinstance(given, int) else constant_integers(op.operand(1))
-    if x is None or not count:
+    count: tuple[Dim, ...] | None = (given,) if isinstance(given, int) else constant_dims(op.operand(1))
+    if x is None:
         return None
     axis = normal_axis(integer(op, "axis", -1), len(x[1]))
-    shape = (*x[1][:axis], count[0], *x[1][axis + 1 :])
+    kept = count[0] if count else data_dim(op, axis, x[1][axis])
+    shape = (*x[1][:axis], kept, *x[1][axis + 1 :])
     return (TensorType(x[0], shape), TensorType(DType.I64, shape))[: len(op.results)]
 
 
@@ -233,5 +245,7 @@ def _top_k_types(op: Op) -> tuple[Type, ...] | None:
 def top_k(op: Op) -> Iterable[Primitive]:
     """A heap of k: log2(k) + 1 comparisons for each element, at most."""
     shape = dims(op, 0)
-    count = max(1, elements(op) * shape[normal_axis(integer(op, "axis", -1), len(shape))] // max(1, prod(shape)))
+    count = largest(
+        1, elements(op) * shape[normal_axis(integer(op, "axis", -1), len(shape))] // largest(1, prod(shape))
+    )
     return (Scan("topk", prod(shape), tensor(op, 0).dtype, count.bit_length()),)

@@ -16,16 +16,17 @@ from ..types import Dim, DType, Shape, TensorType, Type
 from .attention import ROTARY_OPS, Heads
 from .normalization import RMS_OPS
 from .reading import (
-    UNKNOWN_DIM,
     constant_integers,
     dims,
     elements,
     integer,
     is_constant,
+    largest,
     number,
     ranked,
     ratio,
     result_dims,
+    smallest,
     tensor,
     typed,
 )
@@ -44,8 +45,8 @@ def _cached(op: Op, primitives: Iterable[Primitive], new: int, tokens: int, axis
 
 def _new_bytes(op: Op, index: int, tokens: int, axis: int = 2) -> int:
     """Bytes of a present's new entries."""
-    length = max(1, result_dims(op, index)[axis])
-    return (op.results[index].bytes or 0) * min(tokens, length) // length
+    length = largest(1, result_dims(op, index)[axis])
+    return (op.results[index].bytes or 0) * smallest(tokens, length) // length
 
 
 def _quantized_attention_types(op: Op) -> tuple[Type, ...] | None:
@@ -67,7 +68,7 @@ def _projected_types(op: Op, cache_operand: int, dtype: DType) -> tuple[Type, ..
     total: Dim = x[1][1]
     if past is not None:
         before = past[1][3]
-        total = total + before if isinstance(total, int) and isinstance(before, int) else UNKNOWN_DIM
+        total = total + before
     cache = TensorType(dtype, (2, x[1][0], heads, total, ratio((value,), (heads,))))
     return (TensorType(dtype, (*x[1][:2], value)), cache)[: len(op.results)]
 
@@ -123,7 +124,7 @@ def _multi_head_types(op: Op) -> tuple[Type, ...] | None:
     keys: Dim = q[1][1] if k is None else k[1][2] if len(k[1]) == 4 else k[1][1]
     before: Dim = past[1][2] if past else 0
     if before != 0:
-        keys = keys + before if isinstance(keys, int) and isinstance(before, int) else UNKNOWN_DIM
+        keys = keys + before
     caches = (TensorType(q[0], (q[1][0], heads, keys, ratio((side,), (heads,)))) for side in (width, value))
     scores = TensorType(q[0], (q[1][0], heads, q[1][1], keys))
     return (TensorType(q[0], (*q[1][:2], value)), *caches, scores)[: len(op.results)]
@@ -180,13 +181,13 @@ def _group_query_types(op: Op) -> tuple[Type, ...] | None:
         return (result,)
     head_size = past[1][3] if past else ratio((width,), (heads,))
     before = past[1][2] if past else 0
-    length: Dim = q[1][1] + before if isinstance(q[1][1], int) and isinstance(before, int) else UNKNOWN_DIM
+    length: Dim = q[1][1] + before
     cache = TensorType(past[0] if past else q[0], (q[1][0], kv_heads, length, head_size))
     return (result, cache, cache)[: len(op.results)]
 
 
 def _unpacked(query: Shape, heads: int, kv_heads: int) -> Dim:
-    return query[2] * heads // (heads + 2 * kv_heads) if isinstance(query[2], int) else UNKNOWN_DIM
+    return query[2] * heads // (heads + 2 * kv_heads)
 
 
 @define("com.microsoft.GroupQueryAttention", kind=Kind.CONTRACTION, infer=_group_query_types, caches=((3, 1), (4, 2)))
@@ -220,10 +221,10 @@ def _prepared(op: Op, positions: int, head_size: int) -> Iterable[Primitive]:
             yield Normalization(positions * count, head_size, dtype, RMS_OPS)
     if integer(op, "do_rotary", 0):
         width = 2 * dims(op, 7)[-1] if op.operand(7) is not None else head_size
-        yield Elementwise("rotary", positions * sum(heads) * min(width, head_size), dtype, ROTARY_OPS)
+        yield Elementwise("rotary", positions * sum(heads) * smallest(width, head_size), dtype, ROTARY_OPS)
 
 
 def _row_bytes(op: Op, index: int, rows: int) -> int:
     """Bytes of the rows of a table that are in use."""
     table = tensor(op, index)
-    return min(rows * table.dims[-1] * table.dtype.bits // 8, table.bytes or 0)
+    return smallest(rows * table.dims[-1] * table.dtype.bits // 8, table.bytes or 0)

@@ -14,9 +14,11 @@ from .reading import (
     UNKNOWN_DIM,
     constant_integers,
     constant_number,
+    data_dim,
     dims,
     elements,
     integer,
+    largest,
     normal_axis,
     ranked,
     result_dims,
@@ -29,7 +31,7 @@ __all__ = ["transform_ops"]
 
 def transform_ops(length: int) -> int:
     """Operations per point of a fast Fourier transform of complex numbers: 5·log2(n) (Cooley and Tukey)."""
-    return 5 * max(1, (length - 1).bit_length())
+    return 5 * largest(1, (length - 1).bit_length())
 
 
 @define("onnx.DFT", kind=Kind.SCAN)
@@ -39,7 +41,7 @@ def dft(op: Op) -> Iterable[Primitive]:
     given = constant_integers(op.operand(2))
     # An attribute in DFT-17, default 1; an operand in DFT-20, default -2: the same axis for a signal of rank 3.
     axis = normal_axis(given[0] if given else integer(op, "axis", -2), len(x))
-    length = max(x[axis], y[axis])
+    length = largest(x[axis], y[axis])
     points = prod(dim for i, dim in enumerate(x[:-1]) if i != axis) * length
     return (Elementwise("fft", points, tensor(op, 0).dtype, transform_ops(length)),)
 
@@ -50,7 +52,7 @@ def real_dft(op: Op) -> Iterable[Primitive]:
     forward = op.base_name == "Rfft"
     real = dims(op, 0) if forward else result_dims(op)
     length = prod(real[len(real) - integer(op, "signal_ndim", 1) :])
-    return (Elementwise("fft", prod(real), tensor(op, 0).dtype, max(1, transform_ops(length) // 2)),)
+    return (Elementwise("fft", prod(real), tensor(op, 0).dtype, largest(1, transform_ops(length) // 2)),)
 
 
 def _stft_length(op: Op) -> int | None:
@@ -64,7 +66,7 @@ def _stft_length(op: Op) -> int | None:
 def _stft_types(op: Op) -> tuple[Type, ...] | None:
     """(batch, frames, bins, 2), ONNX STFT-17."""
     x, step, length = ranked(op, 0), constant_integers(op.operand(1)), _stft_length(op)
-    if x is None or length is None or not step or not isinstance(x[1][1], int):
+    if x is None or length is None or not step:
         return None
     bins = length // 2 + 1 if integer(op, "onesided", 1) else length
     return with_shape(op, (x[1][0], (x[1][1] - length) // step[0] + 1, bins, 2))
@@ -84,7 +86,7 @@ def stft(op: Op) -> Iterable[Primitive]:
 def _window_types(op: Op) -> tuple[Type, ...] | None:
     length = constant_number(op.operand(0))
     dtype = dtype_of(integer(op, "output_datatype", 1))
-    return (TensorType(dtype, (UNKNOWN_DIM if length is None else int(length),)),)
+    return (TensorType(dtype, (data_dim(op, 0, UNKNOWN_DIM) if length is None else int(length),)),)
 
 
 def _window(function: str, per_element: int) -> Callable[[Op], Iterable[Primitive]]:

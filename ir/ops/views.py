@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
 from ..attributes import Dense
+from ..expression import Expression
 from ..graph import Op
 from ..primitives import Elementwise
 from ..registry import Kind, Lowering, define
-from ..types import Dim, DType, Symbol, TensorType, Type
+from ..types import Dim, DType, TensorType, Type
 from .reading import (
+    UNKNOWN_DIM,
     Array,
     array_of,
     axes_operand,
@@ -46,7 +47,7 @@ def _reshape_types(op: Op) -> tuple[Type, ...] | None:
     if wanted is None:
         return None
     if x is None:
-        return with_shape(op, tuple(Symbol("?") if dim in (0, -1) else dim for dim in wanted))
+        return with_shape(op, tuple(UNKNOWN_DIM if dim in (0, -1) else dim for dim in wanted))
     return with_shape(op, reshaped(x[1], wanted, keeps_zero=not integer(op, "allowzero", 0)))
 
 
@@ -107,7 +108,7 @@ def _squeeze_types(op: Op) -> tuple[Type, ...] | None:
     if x is None or axes is None:
         return None
     given = bool(axes) or "axes" in op.attributes or op.operand(1) is not None
-    if not given and any(isinstance(dim, Symbol) for dim in x[1]):
+    if not given and any(isinstance(dim, Expression) for dim in x[1]):
         return None
     dropped = normal_axes(axes, len(x[1])) if given else tuple(i for i, dim in enumerate(x[1]) if dim == 1)
     return with_shape(op, tuple(dim for i, dim in enumerate(x[1]) if i not in dropped))
@@ -227,7 +228,9 @@ def _evaluate_shape(op: Op, x: Array | None = None) -> Array | None:
         return None
     first, last = _shape_bounds(op, len(type_[1]))
     extents = type_[1][first:last]
-    return np.array(extents, dtype="int64" if all(isinstance(dim, int) for dim in extents) else object)
+    array = np.empty(len(extents), dtype="int64" if all(isinstance(dim, int) for dim in extents) else object)
+    array[:] = extents
+    return array
 
 
 @define("onnx.Shape", kind=Kind.VIEW, infer=_shape_types, evaluate=_evaluate_shape)
@@ -238,9 +241,8 @@ def shape_of(op: Op) -> Lowering:
 
 def _evaluate_size(op: Op, x: Array | None = None) -> Array | None:
     type_ = typed(op, 0)
-    return (
-        None if type_ is None or type_.shape is None or not type_.static else np.array(prod(type_.dims), dtype="int64")
-    )
+    count = None if type_ is None else type_.elements
+    return None if count is None else np.array(count, dtype="int64" if isinstance(count, int) else object)
 
 
 @define("onnx.Size", kind=Kind.VIEW, infer=lambda op: (TensorType(DType.I64, ()),), evaluate=_evaluate_size)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from math import prod
 
+from ..expression import Expression
 from ..graph import Op
 from ..primitives import Copy, Elementwise, Primitive, Scan, Window
 from ..registry import Kind, Lowering, OpDef, add, define
@@ -13,15 +15,19 @@ from .contraction import REQUANTIZE_OPS, window_output
 from .reading import (
     UNKNOWN_DIM,
     axes_operand,
+    constant_dims,
     constant_integers,
+    data_dim,
     dims,
     elements,
     integer,
     integers,
+    largest,
     normal_axis,
     ranked,
     result_dims,
     size,
+    smallest,
     tensor,
     text,
     typed,
@@ -91,17 +97,14 @@ add(
 
 def _unpool_types(op: Op) -> tuple[Type, ...] | None:
     """ONNX MaxUnpool-22: the shape that MaxPool came from, or the one that operand 2 gives."""
-    x, wanted = ranked(op, 0), constant_integers(op.operand(2))
+    x, wanted = ranked(op, 0), constant_dims(op.operand(2))
     if x is None or (wanted is None and op.operand(2) is not None):
         return None
     if wanted is not None:
         return with_shape(op, wanted if len(wanted) == len(x[1]) else (*x[1][:2], *wanted))
     kernel, rank = integers(op, "kernel_shape", ()), len(x[1]) - 2
     strides, pads = integers(op, "strides", (1,) * rank), integers(op, "pads", (0,) * (2 * rank))
-    sizes = (
-        (extent - 1) * strides[i] + kernel[i] - pads[i] - pads[i + rank] if isinstance(extent, int) else UNKNOWN_DIM
-        for i, extent in enumerate(x[1][2:])
-    )
+    sizes = ((extent - 1) * strides[i] + kernel[i] - pads[i] - pads[i + rank] for i, extent in enumerate(x[1][2:]))
     return with_shape(op, (*x[1][:2], *sizes))
 
 
@@ -167,17 +170,25 @@ def qlinear_average_pool(op: Op) -> Iterable[Primitive]:
 # -- interpolation -----------------------------------------------------------------------------------------------------
 
 
+_EXACT_SCALE = 1024
+"""Denominators of scales that floating-point numbers hold exactly, such as 1/2 and 3/8."""
+
+
 def _scaled_extent(extent: Dim, scale: float) -> Dim:
     """ONNX Resize-19: floor(input · scale)."""
     if isinstance(extent, int):
         return int(extent * scale)
-    return extent if scale == 1.0 else UNKNOWN_DIM
+    exact = Fraction(scale)
+    # Another scale is a rounded one, whose product with an extent depends on how the runtime rounds.
+    return extent * exact.numerator // exact.denominator if exact.denominator <= _EXACT_SCALE else UNKNOWN_DIM
 
 
 def _numbers(op: Op, index: int) -> tuple[float, ...] | None:
     value = op.operand(index)
     dense = value.constant if value is not None else None
-    return None if dense is None else tuple(float(item) for item in dense.values if not isinstance(item, str))
+    if dense is None or dense.open:
+        return None
+    return tuple(float(item) for item in dense.values if not isinstance(item, str | Expression))
 
 
 def _resize_types(op: Op) -> tuple[Type, ...] | None:
@@ -186,7 +197,7 @@ def _resize_types(op: Op) -> tuple[Type, ...] | None:
         return None
     rank = len(x[1])
     axes = tuple(normal_axis(axis, rank) for axis in integers(op, "axes", range(rank)))
-    sizes, shape = constant_integers(op.operand(3)), list(x[1])
+    sizes, shape = constant_dims(op.operand(3)), list(x[1])
     first = 2 if len(op.operands) > 2 else 1  # Resize-10 has no regions of interest: its scales come second
     scales = _numbers(op, first)
     if sizes and len(sizes) == len(axes):
@@ -278,7 +289,7 @@ def _roi_types(op: Op) -> tuple[Type, ...] | None:
 def max_roi_pool(op: Op) -> Iterable[Primitive]:
     """A maximum of each cell of each region; taken as if a region covered the whole image, the most there can be."""
     x, y = dims(op, 0), result_dims(op)
-    cell = max(1, -(-prod(x[2:]) // max(1, prod(y[2:]))))
+    cell = largest(1, -(-prod(x[2:]) // largest(1, prod(y[2:]))))
     return (Window("max", prod(y), cell, tensor(op, 0).dtype),)
 
 
@@ -290,7 +301,7 @@ def roi_align(op: Op) -> Lowering:
     """
     x, y, ratio = dims(op, 0), result_dims(op), integer(op, "sampling_ratio", 0)
     samples = (
-        ratio**2 if ratio > 0 else prod(-(-whole // max(1, cell)) for whole, cell in zip(x[2:], y[2:], strict=True))
+        ratio**2 if ratio > 0 else prod(-(-whole // largest(1, cell)) for whole, cell in zip(x[2:], y[2:], strict=True))
     )
     dtype = tensor(op, 0).dtype
     return Lowering((Window("roi_align", prod(y), 9 * samples, dtype),))
@@ -302,10 +313,22 @@ def col2im(op: Op) -> Iterable[Primitive]:
     return (Elementwise("add", size(op, 0), tensor(op, 0).dtype),)
 
 
+def _suppressed_types(op: Op) -> tuple[Type, ...]:
+    """At most the allowed number of boxes for each class of each image, and no more than there are."""
+    scores, limit = ranked(op, 1), constant_integers(op.operand(2))
+    most: Dim = UNKNOWN_DIM
+    if op.operand(2) is None:
+        most = 0
+    elif scores is not None and len(scores[1]) == 3:
+        batches, classes, boxes = scores[1]
+        most = batches * classes * (smallest(boxes, max(0, limit[0])) if limit else boxes)
+    return (TensorType(DType.I64, (data_dim(op, 0, most), 3)),)
+
+
 @define(
     "onnx.NonMaxSuppression",
     kind=Kind.SCAN,
-    infer=lambda op: (TensorType(DType.I64, (UNKNOWN_DIM, 3)),),
+    infer=lambda op: _suppressed_types(op),
     any_type=True,
 )
 def non_max_suppression(op: Op) -> Lowering:
@@ -315,13 +338,13 @@ def non_max_suppression(op: Op) -> Lowering:
     """
     batches, classes, boxes = dims(op, 1)
     limit = constant_integers(op.operand(2))
-    kept = min(boxes, limit[0]) if limit else 0
+    kept = smallest(boxes, limit[0]) if limit else 0
     dtype = tensor(op, 0).dtype
     lists = batches * classes
     known = op.results[0].bytes
     return Lowering(
         (
-            Scan("sort", lists * boxes, dtype, max(1, (boxes - 1).bit_length())),
+            Scan("sort", lists * boxes, dtype, largest(1, (boxes - 1).bit_length())),
             Scan("suppress", lists * boxes * kept, dtype, 12),
         ),
         writes={0: lists * kept * 3 * 8 if known is None else known},
@@ -343,7 +366,7 @@ def _crop_types(op: Op) -> tuple[Type, ...] | None:
 def center_crop_pad(op: Op) -> Lowering:
     """A copy of the middle; what lies outside is not read."""
     x, y, dtype = dims(op, 0), result_dims(op), tensor(op, 0).dtype
-    common = prod(min(before, after) for before, after in zip(x, y, strict=True))
+    common = prod(smallest(before, after) for before, after in zip(x, y, strict=True))
     return Lowering((Copy(prod(y), dtype),), {0: (common * dtype.bits + 7) // 8})
 
 

@@ -81,12 +81,8 @@ def _edges(graph: Graph, numbers: dict[Op, int]) -> Iterator[str]:
         for value in op.inputs:
             if value.op in numbers:
                 type = value.type
-                text = shape(tuple(map(_extent, type.shape))) if isinstance(type, TensorType) and type.shape else ""
+                text = shape(type.shape) if isinstance(type, TensorType) and type.shape else ""
                 yield f"  n{numbers[value.op]} -> n{number} [label={_quoted(text)}];"
-
-
-def _extent(dim: object) -> int | str:
-    return dim if isinstance(dim, int) else str(dim)
 
 
 def _quoted(*lines: str) -> str:

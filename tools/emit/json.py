@@ -7,11 +7,13 @@ not known is ``null``, never zero; NaN and infinities do not occur.
 from __future__ import annotations
 
 import json
+import keyword
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from ...ir import Expression, Symbol, expression_text
 from ...passes.coverage_report import MeasuredErrors
 from ...passes.footprint import Footprint
 from ...passes.report import BodyReport, EvidenceSource, KernelReport, Report, Total, UnknownOp
@@ -22,6 +24,8 @@ from .view import View
 __all__ = ["SCHEMA", "dumped", "emit", "measured_record", "number", "record"]
 
 SCHEMA = "graphs.report/1"
+
+_RESERVED = frozenset({"max", "min", "bit_length", *keyword.kwlist})
 
 
 def emit(reports: Sequence[Report], view: View) -> str:
@@ -40,11 +44,40 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
+class _Counts:
+    """Numbers as they are, expressions as text over names that are identifiers in any language."""
+
+    def __init__(self, report: Report) -> None:
+        self.identifiers: dict[str, str] = {}
+        for dim in report.open_dimensions:
+            plain = re.sub(r"\W", "_", dim.name, flags=re.ASCII)
+            name = plain if re.match(r"[A-Za-z_]", plain) and plain not in _RESERVED else f"_{plain}"
+            while name in self.identifiers.values():
+                name += "_"
+            self.identifiers[dim.name] = name
+        self._symbols = {name: Symbol(identifier) for name, identifier in self.identifiers.items()}
+
+    def __call__(self, count: int | Expression | None) -> int | str | None:
+        if not isinstance(count, Expression):
+            return count
+        return expression_text(count.substitute(self._symbols)) if count.known else "?"
+
+    def dimensions(self, report: Report) -> list[dict[str, Any]]:
+        return [
+            {
+                "symbol": self.identifiers[dim.name], "name": dim.name, "least": dim.lower, "most": self(dim.upper),
+                "depends_on_data": dim.depends_on_data,
+            }
+            for dim in report.open_dimensions
+        ]  # fmt: skip
+
+
 def record(report: Report, coverage: bool = False) -> dict[str, Any]:
     """Return a report as plain dictionaries and lists; ``coverage`` adds what puts its accuracy at risk."""
     from ... import __version__
 
     named = zip(labels(report.kernels), report.kernels, strict=True)
+    counts = _Counts(report)
     return {
         "schema": SCHEMA,
         "generator": f"graphs-opt {__version__}",
@@ -55,35 +88,36 @@ def record(report: Report, coverage: bool = False) -> dict[str, Any]:
         "pipeline": report.pipeline,
         "source_ops": report.source_ops,
         "summary": report.summary,
-        "total": _total(report.total),
+        "open_dimensions": counts.dimensions(report),
+        "total": _total(report.total, counts),
         "coverage": [
-            {"evidence": row.evidence, "ops": row.ops, "flops": row.flops, "seconds": number(row.seconds)}
+            {"evidence": row.evidence, "ops": row.ops, "flops": counts(row.flops), "seconds": number(row.seconds)}
             for row in report.coverage
         ],
         "evidence": _evidence(report.evidence) if report.evidence else None,
         "accuracy": _accuracy(report) if coverage else None,
-        "kernels": [_kernel(label, kernel) for label, kernel in named],
-        "bodies": [_body(body) for body in report.bodies],
+        "kernels": [_kernel(label, kernel, counts) for label, kernel in named],
+        "bodies": [_body(body, counts) for body in report.bodies],
         "diagnostics": [
             {"source": item.source, "message": item.message, "node": item.op} for item in report.diagnostics
         ],
     }
 
 
-def _total(total: Total) -> dict[str, Any]:
+def _total(total: Total, counts: _Counts) -> dict[str, Any]:
     return {
         "exact": total.exact,
-        "macs": total.macs,
-        "macs_by_precision": dict(total.macs_by_precision),
-        "flops": total.flops,
-        "bytes": total.bytes,
-        "weight_bytes": total.weight_bytes,
-        "weight_bytes_read": total.weight_bytes_read,
-        "kv_cache_bytes": total.kv_cache_bytes,
-        "kv_cache_bytes_moved": total.kv_cache_bytes_moved,
-        "peak_activation_bytes": total.peak_activation_bytes,
+        "macs": counts(total.macs),
+        "macs_by_precision": {name: counts(macs) for name, macs in total.macs_by_precision.items()},
+        "flops": counts(total.flops),
+        "bytes": counts(total.bytes),
+        "weight_bytes": counts(total.weight_bytes),
+        "weight_bytes_read": counts(total.weight_bytes_read),
+        "kv_cache_bytes": counts(total.kv_cache_bytes),
+        "kv_cache_bytes_moved": counts(total.kv_cache_bytes_moved),
+        "peak_activation_bytes": counts(total.peak_activation_bytes),
         "peak_at": total.peak_at,
-        "arena_bytes": total.arena_bytes,
+        "arena_bytes": counts(total.arena_bytes),
         "footprint": _footprint(total.footprint) if total.footprint else None,
         "seconds": number(total.seconds),
         "seconds_low": number(total.seconds_low),
@@ -113,7 +147,7 @@ def _footprint(made: Footprint) -> dict[str, Any]:
     }
 
 
-def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
+def _kernel(label: str, kernel: KernelReport, counts: _Counts) -> dict[str, Any]:
     return {
         "index": kernel.index,
         "label": label,
@@ -123,13 +157,13 @@ def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
         "module": kernel.module,
         "nodes": list(kernel.origins),
         "results": list(kernel.results),
-        "output_shape": list(kernel.output),
+        "output_shape": [counts(dim) for dim in kernel.output],
         "output_dtype": kernel.dtype,
-        "macs": kernel.macs,
-        "flops": kernel.flops,
-        "bytes": kernel.bytes,
-        "weight_bytes": kernel.weight_bytes,
-        "kv_cache_bytes": kernel.kv_cache_bytes,
+        "macs": counts(kernel.macs),
+        "flops": counts(kernel.flops),
+        "bytes": counts(kernel.bytes),
+        "weight_bytes": counts(kernel.weight_bytes),
+        "kv_cache_bytes": counts(kernel.kv_cache_bytes),
         "flops_per_byte": number(kernel.intensity),
         "seconds": number(kernel.seconds),
         "seconds_low": number(kernel.seconds_low),
@@ -155,7 +189,7 @@ def _kernel(label: str, kernel: KernelReport) -> dict[str, Any]:
     }
 
 
-def _body(body: BodyReport) -> dict[str, Any]:
+def _body(body: BodyReport, counts: _Counts) -> dict[str, Any]:
     named = zip(labels(body.kernels), body.kernels, strict=True)
     return {
         "kernel": body.of,
@@ -167,10 +201,10 @@ def _body(body: BodyReport) -> dict[str, Any]:
         "at_most": body.at_most,
         "counted": body.counted,
         "why": body.why,
-        "macs": body.macs,
-        "bytes": body.bytes,
+        "macs": counts(body.macs),
+        "bytes": counts(body.bytes),
         "seconds": number(body.seconds),
-        "kernels": [_kernel(label, kernel) for label, kernel in named],
+        "kernels": [_kernel(label, kernel, counts) for label, kernel in named],
     }
 
 

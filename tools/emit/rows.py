@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ...passes.report import BodyReport, KernelReport, Report
+from ...ir import Expression, typical
+from ...passes.report import BodyReport, KernelReport, Report, intensity_of
 from ..units import shape
 
 __all__ = [
@@ -56,7 +57,7 @@ class Row:
     @property
     def intensity(self) -> float | None:
         """Arithmetic intensity in FLOP per byte."""
-        return self.flops / self.bytes if self.bytes else None
+        return intensity_of(self.flops, self.bytes)
 
     @property
     def seconds_each(self) -> float | None:
@@ -64,9 +65,9 @@ class Row:
         return None if self.seconds is None else self.seconds / self.count
 
     @property
-    def cost(self) -> tuple[float, int, int]:
+    def cost(self) -> tuple[float, float, float]:
         """What rows are compared by: time, then FLOPs, then bytes."""
-        return (self.seconds or 0.0, self.flops, self.bytes)
+        return (self.seconds or 0.0, typical(self.flops), typical(self.bytes))
 
 
 def labels(kernels: Sequence[KernelReport]) -> list[str]:
@@ -201,7 +202,12 @@ def aggregated(report: Report, by: str) -> list[Row]:
 
 
 def with_shares(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their share of the whole and the running sum, by time, or by FLOPs where no time is known."""
+    """The rows with their share of the whole and the running sum, by time, or by FLOPs where no time is known.
+
+    Shares of what depends on open dimensions nobody knows.
+    """
+    if any(isinstance(row.flops, Expression) for row in rows):
+        return list(rows)
     timed = any(row.seconds is not None for row in rows)
     weights = [(row.seconds or 0.0) if timed else float(row.flops) for row in rows]
     whole = sum(weight for weight, row in zip(weights, rows, strict=True) if row.depth == 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...passes.report import Report
-from ..units import NOTHING, count, duration, intensity, percent, si
+from ..units import NOTHING, brief, count, duration, intensity, percent, si
 from .layout import Column, fitted, rendered
 from .modules import module_rows
 from .rows import Row, aggregated, kernel_rows, with_bodies, with_shares
@@ -19,6 +19,8 @@ CUT_OFF = 0.01
 """Rows with a smaller share of the time are summed up in one line."""
 
 _LEAST_NAME = 24
+_WIDEST = 36
+"""Characters of an expression of open dimensions in a cell; the JSON has all of it."""
 
 _BOUND_STYLES = {"compute": "green", "dispatch": "magenta", "unknown": "bold red"}
 _MEMORY_STYLE = "yellow"
@@ -135,10 +137,10 @@ def _columns(rows: Sequence[Row], view: View, mixed: bool) -> list[Column]:
         Column("pattern", tuple(row.pattern for row in rows), 4 if by_kernel else 13, right=False, least=20),
         column("×", 6, lambda row: str(row.count) if row.name and (row.count > 1 or not by_kernel) else ""),
         column("output", 8, lambda row: row.output, right=False),
-        column("MACs", 5, lambda row: _bounded(row, count(row.macs))),
-        column("FLOPs", 7, lambda row: _bounded(row, count(row.flops))),
+        column("MACs", 5, lambda row: _bounded(row, brief(count(row.macs), _WIDEST))),
+        column("FLOPs", 7, lambda row: _bounded(row, brief(count(row.flops), _WIDEST))),
         column("precision", 5, lambda row: row.precision, right=False),
-        column("bytes", 3, lambda row: _bounded(row, si(row.bytes, "B"))),
+        column("bytes", 3, lambda row: _bounded(row, brief(si(row.bytes, "B"), _WIDEST))),
         column("AI", 10, lambda row: intensity(row.intensity) if row.flops else NOTHING),
         column("time", 0 if timed else 15, lambda row: _bounded(row, duration(row.seconds)) if timed else ""),
         column("each", 14, lambda row: duration(row.seconds_each)),

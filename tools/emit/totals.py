@@ -61,7 +61,20 @@ def totals(report: Report, view: View) -> str:
     figures = [(label, parts) for label, parts in _figures(report) if parts]
     body = "".join(labelled(label, parts, view) for label, parts in figures)
     closing = _paragraph(report.summary, view) if report.summary else ""
-    return f"{body}\n{closing}{_unknown(report.total, view)}"
+    return f"{body}\n{closing}{_open(report, view)}{_unknown(report.total, view)}"
+
+
+def _open(report: Report, view: View) -> str:
+    """Which dimensions figures depend on: those that can be bound, and those that only a run tells."""
+    free = [dim.name for dim in report.open_dimensions if not dim.depends_on_data]
+    data = [
+        f"{dim.name} (at most {si(dim.upper)})" if dim.upper is not None else f"{dim.name} (no bound known)"
+        for dim in report.open_dimensions
+        if dim.depends_on_data
+    ]
+    lines = [f"Open: {', '.join(free)}; bind with --dim NAME=VALUE."] if free else []
+    lines += [f"Depends on data: {', '.join(data)}."] if data else []
+    return "".join(_paragraph(line, view) for line in lines)
 
 
 def _figures(report: Report) -> list[tuple[str, list[str]]]:
