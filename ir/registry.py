@@ -18,7 +18,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from .expression import UNKNOWN_DIM
+from .expression import UNKNOWN_DIM, OpenDimension
 from .graph import Op, Value
 from .limits import MOST_WORK, possible
 from .primitives import Primitive, Unknown, flops
@@ -239,6 +239,8 @@ def misfit(op: Op) -> str | None:
         return None
     try:
         types = entry.infer(op)
+    except OpenDimension:
+        return None
     except MALFORMED as error:
         return str(error) or type(error).__name__
     wrong = next((type_ for type_ in types or () if not possible(type_)), None)
