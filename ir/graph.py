@@ -233,6 +233,10 @@ class Graph:
         """Return the operations that read any result of ``op``, each once."""
         return list(self._nx.successors(op))
 
+    def each_user(self, op: Op) -> Iterator[Op]:
+        """The same one at a time, for whoever stops at the first of what may be thousands."""
+        return self._nx.successors(op)
+
     def cached(self, analysis: Callable[[Graph], T]) -> T:
         """Return ``analysis(self)``, computed at most once for each revision of the graph."""
         entry = self._cache.get(analysis)

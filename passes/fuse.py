@@ -302,7 +302,7 @@ def _mergeable(state: _State, group: _Group, producers: frozenset[Kind], consume
         if kind not in producers or (heavy and kind not in consumers):
             continue
         inside = members.union(other.ops)
-        if all(user in inside for member in other.ops for user in state.graph.users(member)):
+        if all(user in inside for member in other.ops for user in state.graph.each_user(member)):
             return other
     return None
 

@@ -196,7 +196,7 @@ def match_at(graph: Graph, pattern: Pattern, root: Op, free: Callable[[Op], bool
 def _closed(graph: Graph, match: Match) -> bool:
     """Whether nothing but the root is read from outside."""
     inside = set(match.ops)
-    return all(user in inside for op in match.ops[1:] for user in graph.users(op))
+    return all(user in inside for op in match.ops[1:] for user in graph.each_user(op))
 
 
 def _match(

@@ -207,7 +207,7 @@ def _blocked(environment: Environment, values: Sequence[Value], _: Sequence[floa
 def _shared(environment: Environment, values: Sequence[Value], _: Sequence[float]) -> bool:
     """More than one operation reads it, or the graph returns it."""
     return all(
-        len(environment.graph.users(value.op)) > 1 or any(u.name == OUTPUT for u in environment.graph.users(value.op))
+        any(count > 0 or user.name == OUTPUT for count, user in enumerate(environment.graph.each_user(value.op)))
         for value in values
     )
 

@@ -47,7 +47,7 @@ def drop_no_ops(graph: Graph, names: Iterable[str]) -> int:
             continue
         if any(graph.uses(value) for value in op.results[1:]):
             continue
-        if source.op.name == INPUT and any(user.name == OUTPUT for user in graph.users(op)):
+        if source.op.name == INPUT and any(user.name == OUTPUT for user in graph.each_user(op)):
             continue
         graph.replace(op, [source, *op.results[1:]])
         dropped += 1

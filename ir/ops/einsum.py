@@ -83,11 +83,12 @@ def einsum(op: Op) -> Iterable[Primitive]:
     extents: dict[str, Any] = equation.extents(shapes)
     if len(shapes) == 1:
         return _unary(equation, extents, dtype)
+    last = {label: index for index, term in enumerate(equation.terms) for label in term}
     primitives: list[Primitive] = []
     left, left_own = set(equation.terms[0]), dict(zip(equation.terms[0], shapes[0], strict=True))
     for index in range(1, len(shapes)):
         right, right_own = set(equation.terms[index]), dict(zip(equation.terms[index], shapes[index], strict=True))
-        needed = {label for term in equation.terms[index + 1 :] for label in term} | set(equation.result)
+        needed = {label for label in left | right if last[label] > index} | set(equation.result)
         for side, other, own in ((left, right, left_own), (right, left, right_own)):
             primitives.extend(_presum(side, other | needed, own, dtype))
         weight = is_constant(op, index) or (index == 1 and is_constant(op, 0))

@@ -11,6 +11,10 @@ from .rows import Row, common_name, name_template, row_of
 __all__ = ["module_of", "module_rows"]
 
 NO_MODULE = "(no module)"
+_DEEPEST = 60
+"""Modules inside each other that get a row each; the path of one deeper is one name from there on."""
+
+_LONGEST_NUMBER = 10
 
 
 @dataclass(slots=True)
@@ -30,9 +34,9 @@ class _Branch:
 def module_of(kernel: KernelReport) -> tuple[str, ...]:
     """The path of modules that a kernel belongs to; from an operation's own path where there is no other."""
     if kernel.module:
-        return tuple(kernel.module.split("."))
+        return tuple(kernel.module.split(".", _DEEPEST))
     parts: list[str] = []
-    for part in kernel.name.strip("/").split("/")[:-1]:
+    for part in kernel.name.strip("/").split("/", _DEEPEST)[:-1]:
         parts.append(part.removeprefix(f"{parts[-1]}.") if parts else part)
     return tuple(parts) or (NO_MODULE,)
 
@@ -70,7 +74,7 @@ def _passes_through(branch: _Branch) -> bool:
 def _name(alike: Sequence[_Branch]) -> str:
     """``1–11`` for blocks that are numbered, else what the names have in common."""
     names = list(dict.fromkeys(branch.name for branch in alike))
-    if len(names) > 1 and all(name.isdigit() for name in names):
+    if len(names) > 1 and all(name.isdecimal() and len(name) < _LONGEST_NUMBER for name in names):
         first, last = int(names[0]), int(names[-1])
         return f"{first}–{last}" if last - first == len(names) - 1 else ",".join(names)
     return common_name(names)
