@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..ir import Graph, verify
 from ..ir.errors import GraphsError
 from .other_formats import described
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Frontend", "FrontendError", "frontends", "load", "load_entry_points", "register"]
 
@@ -51,15 +56,21 @@ def register(frontend: Frontend) -> None:
     _FRONTENDS[frontend.name] = frontend
 
 
+@cache
+def _entry_points() -> tuple[EntryPoint, ...]:
+    """Those of the installed packages; finding them takes as long as reading a small model."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=ENTRY_POINTS))
+
+
 def load_entry_points() -> list[str]:
     """Load the frontends of installed packages, once, and return what went wrong; a broken one stops no other.
 
     An entry point of the group ``graphs.frontends`` names a :class:`Frontend`, or a module whose import registers one.
     """
-    from importlib.metadata import entry_points
-
     problems = []
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entry_points():
         if entry.value in _LOADED:
             continue
         _LOADED.append(entry.value)

@@ -10,6 +10,9 @@ from .order import CycleError
 __all__ = ["VerificationError", "verify"]
 
 
+_KERNEL = "graphs.kernel"
+
+
 class VerificationError(GraphsError, ValueError):
     """The graph breaks a rule of the IR; ``op`` is where, if one operation is to blame."""
 
@@ -22,7 +25,8 @@ def verify(graph: Graph) -> None:
     """Check a graph and the regions inside it.
 
     Uses and edges agree, every operand is made in the same graph, there is an order to run in, names are unique, no
-    tensor is larger than any can be, and each region ends its inputs with one for each captured operand.
+    tensor is larger than any can be, each region ends its inputs with one for each captured operand, and a kernel has
+    one region that takes what it takes and gives what it gives.
 
     Raises:
         VerificationError: a rule is broken.
@@ -85,6 +89,8 @@ def _verify_structure(op: Op) -> None:
         raise VerificationError("must have one result and no operand", op)
     if op.name == OUTPUT and (len(op.operands) != 1 or op.results):
         raise VerificationError("must have one operand and no result", op)
+    if op.name == _KERNEL:
+        _verify_kernel(op)
     captures = op.attributes.get("captures", 0)
     if not isinstance(captures, int) or not 0 <= captures <= len(op.operands):
         raise VerificationError(f"captures must be a number of its {len(op.operands)} operands", op)
@@ -94,3 +100,11 @@ def _verify_structure(op: Op) -> None:
                 f"region {region.name!r} has {len(region.inputs)} inputs, fewer than the {captures} captured operands",
                 op,
             )
+
+
+def _verify_kernel(op: Op) -> None:
+    (region, *others) = op.regions or (Graph(),)
+    if others or not region.body or (len(region.inputs), len(region.outputs)) != (len(op.operands), len(op.results)):
+        raise VerificationError(
+            "must have one region that computes, with an input for each operand and an output for each result", op
+        )

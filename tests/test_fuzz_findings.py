@@ -241,6 +241,13 @@ def test_text_that_says_what_cannot_be(attributes: str, message: str) -> None:
         graphs.ir.verify(parse(text))
 
 
+@pytest.mark.parametrize("region", ["", '({ "onnx.Own"() : () -> () })', '({ }) {graphs.regions = [{sym_name = "k"}]}'])
+def test_a_kernel_without_what_makes_it_one(region: str) -> None:
+    op = f'%c = "graphs.kernel"() {region} : () -> tensor<2xi64>'
+    with pytest.raises((ParseError, VerificationError)):
+        graphs.ir.verify(parse(f'"graphs.graph"() ({{ {op} }}) {{sym_name = "g"}} : () -> ()'))
+
+
 def test_a_text_names_no_file_to_be_opened(tmp_path: Path) -> None:
     """Writing the annotated model opens the file that a graph came from: the one that was named to the tool."""
     secret = tmp_path / "secret.onnx"
