@@ -16,8 +16,9 @@ from graphs.passes.reporting import build_report
 
 DECODERS = Path(__file__).parents[1] / "examples" / "decoders"
 MODELS = sorted(DECODERS.glob("*.onnx"))
-STEPS = [(1, 7, 0), (3, 5, 4), (2, 1, 11), (1, 1, 2047)]
-"""Batch, tokens and length of the cache before the step: two prefills, and two steps of decoding."""
+STEPS = [(1, 7, 0), (2, 1, 11)]
+MORE_STEPS = [(3, 5, 4), (1, 1, 2047), (4, 64, 0)]
+"""Batch, tokens and length of the cache before the step: prefills, and steps of decoding."""
 
 FLOAT = 4
 SCALARS = 1024
@@ -94,7 +95,9 @@ def test_all_kinds_are_there() -> None:
 
 
 @every_model
-@pytest.mark.parametrize("step", STEPS, ids=str)
+@pytest.mark.parametrize(
+    "step", [*STEPS, *(pytest.param(step, marks=pytest.mark.slow) for step in MORE_STEPS)], ids=str
+)
 def test_work_and_cache_are_the_closed_form(path: Path, step: tuple[int, int, int]) -> None:
     config, (batch, tokens, past) = config_of(path), step
     total = analysed(path, *step).total
@@ -137,3 +140,11 @@ def test_experts_that_no_row_goes_to_read_no_weights() -> None:
     )
     idle = config.layers * (config.experts - config.chosen)
     assert many - one == idle * config.expert * FLOAT
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_gathered_experts_are_read_for_each_token(tokens: int) -> None:
+    path = DECODERS / "mixtral.onnx"
+    config = config_of(path)
+    gathered = [kernel.weight_bytes for kernel in analysed(path, 1, tokens, 8).kernels if "GatherND" in kernel.pattern]
+    assert sum(gathered) == config.layers * tokens * config.chosen * config.expert * FLOAT

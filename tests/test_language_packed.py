@@ -72,7 +72,7 @@ def expert_bytes(shape: Decoder, bits: int) -> int:
 
 @every_shape
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("step", [(1, 7, 0), (2, 1, 11)], ids=["prefill", "decode"])
+@pytest.mark.parametrize("step", [pytest.param((1, 7, 0), marks=pytest.mark.slow), (2, 1, 11)], ids=str)
 def test_every_form_does_the_same_work_on_the_same_cache(shape: Decoder, form: str, step: tuple[int, int, int]) -> None:
     total = analysed(form, shape, *step).total
     assert not total.unknown
