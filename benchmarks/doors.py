@@ -35,8 +35,8 @@ from graphs.passes.memory import MemoryPlan, memory_plan
 TARGET = "intel-core-i7-12700k:pytorch-eager"
 
 REWRITTEN = {
-    "aten.lstm": "written with its weights rearranged and a direction's axis: transposes and squeezes around ONNX's LSTM",
-    "aten.gru": "written with its weights rearranged and a direction's axis: transposes and squeezes around ONNX's GRU",
+    "aten.lstm": "written with weights rearranged and a direction's axis: transposes and squeezes around ONNX's LSTM",
+    "aten.gru": "written with weights rearranged and a direction's axis: transposes and squeezes around ONNX's GRU",
     "aten.roll": "written as two slices, which are copies in ONNX, and a concatenation",
     "aten.chunk": "a view, written as a Split, which copies",
     "aten.split": "a view, written as a Split, which copies",
@@ -96,8 +96,8 @@ def doors(architecture: Architecture, folder: Path) -> tuple[Door, Door]:
     import torch
 
     module, arguments = architecture.module(), architecture.arguments()
-    names = dict.fromkeys((*dict(module.named_parameters()), *dict(module.named_buffers())))
-    parameters = frozenset(names)
+    every = {"remove_duplicate": False}
+    parameters = frozenset(name for name, _ in (*module.named_parameters(**every), *module.named_buffers(**every)))
     with torch.no_grad():
         direct = door(graphs.from_torch(module, (), arguments), parameters)
         program = torch.onnx.export(

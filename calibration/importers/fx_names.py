@@ -12,14 +12,14 @@ from ..kernel import Kernel
 __all__ = ["Placed", "assign", "is_function"]
 
 _FUNCTIONS: dict[str, frozenset[str]] = {
-    "add": frozenset({"Add"}),
-    "mul": frozenset({"Mul"}),
-    "cat": frozenset({"Concat"}),
-    "einsum": frozenset({"Einsum", "MatMul"}),
-    "softmax": frozenset({"Softmax"}),
-    "adaptive_avg_pool2d": frozenset({"ReduceMean", "GlobalAveragePool", "AveragePool"}),
+    "add": frozenset({"Add", "add"}),
+    "mul": frozenset({"Mul", "mul"}),
+    "cat": frozenset({"Concat", "cat"}),
+    "einsum": frozenset({"Einsum", "MatMul", "einsum"}),
+    "softmax": frozenset({"Softmax", "softmax"}),
+    "adaptive_avg_pool2d": frozenset({"ReduceMean", "GlobalAveragePool", "AveragePool", "adaptive_avg_pool2d"}),
 }
-"""Functions that launch a kernel, and the operators that they are in a graph."""
+"""Functions that launch a kernel, and the operators that they are in a graph, of ONNX or of ATen."""
 
 _VIEWS = frozenset(
     {"getattr", "getitem", "eq", "_assert", "floordiv", "chunk", "flatten", "swapaxes", "stochastic_depth"}
