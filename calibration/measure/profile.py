@@ -8,6 +8,7 @@ samples take is what the executed nodes took.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from .executed import Executed, ExecutedNode
 from .statistics import statistics, total
 
 __all__ = ["Joined", "join"]
+
+_UNIQUE = re.compile(r"_token_[0-9]+$")
+"""What onnxruntime adds to the name of a node that it replaces, by one of another layout for instance."""
 
 _BLOCKED = "_nchwc"
 _RUN_AS_DEPTHWISE = ("_bn", "_mul", "_add")
@@ -295,6 +299,9 @@ def _readers(rows: Iterable[tuple[int, Sequence[str]]]) -> dict[str, list[int]]:
 def _spellings(name: str) -> Iterator[str]:
     """The name, then what it may have been derived from, longest first."""
     yield name
+    if _UNIQUE.search(name):
+        name = _UNIQUE.sub("", name)
+        yield name
     if name.endswith(_BLOCKED):
         plain = name.removesuffix(_BLOCKED)
         yield plain
