@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..ir import Kind
+from ..ir import DType, Kind
 from ..ir.primitives import Primitive, Unknown, flops
-from ..targets import ComputeUnit, Device, Efficiency, Memory, Target
+from ..targets import SIGNED, ComputeUnit, Device, Efficiency, Memory, Target
 from .kernel import Kernel
 
 __all__ = ["Bounds", "ComputeTerm", "MemoryTerm", "Roofline", "level_for"]
@@ -156,7 +156,7 @@ class Roofline:
     """Bounds of kernels on one target; what it has looked up in the target's files it keeps."""
 
     target: Target
-    _arithmetic: dict[tuple[str, str, str], tuple[ComputeUnit, str, Efficiency] | None] = field(
+    _arithmetic: dict[tuple[str, str, DType], tuple[ComputeUnit, str, Efficiency] | None] = field(
         default_factory=dict, repr=False, compare=False
     )
     _efficiencies: dict[str, Efficiency] = field(default_factory=dict, repr=False, compare=False)
@@ -178,8 +178,9 @@ class Roofline:
                     unknown.append(f"{name} has no unit for {primitive.tag} in {precision}")
                 else:
                     terms.append(term)
-        work_class = _work_class(kernel, terms)
-        efficiency = self._efficiency(work_class)
+        heaviest = max(terms, key=lambda term: term.default_seconds, default=None)
+        work_class = _work_class(kernel, heaviest)
+        efficiency = heaviest.efficiency if heaviest is not None else self._efficiency(work_class)
         return Bounds(
             tuple(terms),
             tuple(_memory_terms(kernel, self.target.device, efficiency)),
@@ -195,20 +196,21 @@ class Roofline:
         return primitive.dtype.precision if term is None else term.precision
 
     def _term(self, primitive: Primitive) -> ComputeTerm | None:
-        key = (primitive.tag, primitive.work_class, primitive.dtype.precision)
+        key = (primitive.tag, primitive.work_class, primitive.dtype)
         if key not in self._arithmetic:
             self._arithmetic[key] = self._look_up(*key)
         found = self._arithmetic[key]
         return None if found is None else ComputeTerm(primitive, *found)
 
-    def _look_up(self, tag: str, work_class: str, precision: str) -> tuple[ComputeUnit, str, Efficiency] | None:
+    def _look_up(self, tag: str, work_class: str, dtype: DType) -> tuple[ComputeUnit, str, Efficiency] | None:
         kind = _KIND_OF.get(tag) or Kind(tag)
         runtime, device = self.target.runtime, self.target.device
-        found = device.arithmetic(kind.value, runtime.arithmetic(work_class, precision))
+        found = device.arithmetic(kind.value, runtime.arithmetic(work_class, dtype.precision))
         if found is None:
             return None
         unit, computed_in = found
-        return unit, computed_in, runtime.efficiency(work_class, device, computed_in)
+        row = f"{computed_in}{SIGNED}" if dtype is DType.I8 else computed_in
+        return unit, computed_in, runtime.efficiency(work_class, device, row)
 
     def _efficiency(self, work_class: str) -> Efficiency:
         if work_class not in self._efficiencies:
@@ -216,9 +218,8 @@ class Roofline:
         return self._efficiencies[work_class]
 
 
-def _work_class(kernel: Kernel, terms: list[ComputeTerm]) -> str:
+def _work_class(kernel: Kernel, heaviest: ComputeTerm | None) -> str:
     """The class whose efficiency rules the kernel: of the costliest primitive, else of the first one."""
-    heaviest = max(terms, key=lambda term: term.default_seconds, default=None)
     if heaviest is not None:
         return heaviest.primitive.work_class
     return kernel.primitives[0].work_class if kernel.primitives else "copy"

@@ -7,7 +7,7 @@ target.runtime.dispatch_seconds
 
 from .catalog import RuntimeSummary, TargetSummary, list_runtimes, list_targets
 from .device import ComputeUnit, Device, Energy, Memory, Source
-from .efficiency import KERNEL_CLASSES, Efficiency, Share
+from .efficiency import KERNEL_CLASSES, SIGNED, Efficiency, Share
 from .errors import TargetError
 from .loader import Target, load_target, parse_target
 from .quantity import Quantity, format_quantity, format_si, parse_quantity
@@ -15,6 +15,7 @@ from .runtime import RuleSource, Runtime
 
 __all__ = [
     "KERNEL_CLASSES",
+    "SIGNED",
     "ComputeUnit",
     "Device",
     "Efficiency",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 __all__ = ["ANY_PRECISION", "DEFAULT_CLASS", "KERNEL_CLASSES", "Efficiency", "EfficiencyTable", "Share"]
 
 DEFAULT_CLASS = "default"
+SIGNED = "-signed"
+"""Behind an integer precision: the row for signed integers, of a runtime that runs those by other kernels."""
 ANY_PRECISION = "other"
 KERNEL_CLASSES = (
     "gemm", "conv", "conv_depthwise", "conv_grouped", "elementwise", "reduction", "softmax", "normalization", "copy",
@@ -63,7 +65,9 @@ class EfficiencyTable:
         by_precision = self.entries.get(kernel_class)
         if by_precision is None:
             return None
-        return by_precision.get(precision or ANY_PRECISION) or by_precision.get(ANY_PRECISION)
+        wanted = precision or ANY_PRECISION
+        found = by_precision.get(wanted) or by_precision.get(wanted.removesuffix(SIGNED))
+        return found or by_precision.get(ANY_PRECISION)
 
     def rows(self) -> Iterator[tuple[str, Efficiency]]:
         """Every row, with its dotted path."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .device import PRECISIONS
 from .document import Node
-from .efficiency import ANY_PRECISION, KERNEL_CLASSES, Efficiency, EfficiencyTable, Share
+from .efficiency import ANY_PRECISION, KERNEL_CLASSES, SIGNED, Efficiency, EfficiencyTable, Share
 from .reader import Section, fail
 
 # A described peak can be beaten (turbo, a better memory); a share well above one is a mistake, such as a percentage.
@@ -33,7 +33,7 @@ def _rows(name: str, section: Section) -> Mapping[str, Efficiency]:
     if not isinstance(compute.value, dict):
         return {ANY_PRECISION: _row(name, section, compute, section.path_of("compute"), memory)}
     below = section.section("compute")
-    below.only(*PRECISIONS, ANY_PRECISION)
+    below.only(*PRECISIONS, f"int8{SIGNED}", ANY_PRECISION)
     return {
         precision: _row(name, section, node, below.path_of(precision), memory)
         for precision, node in below.children.items()

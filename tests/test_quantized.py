@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from claims.models import BUNDLED
@@ -11,8 +12,14 @@ from claims.quantized import CLAIM, RUNTIME, agreement, is_integer, weight_share
 from quantise import FORMATS, quantise
 
 import graphs
+from graphs.calibration.kernel import Kernel
+from graphs.calibration.measure.onnxruntime import OnnxRuntime
+from graphs.calibration.measure.profile import join
+from graphs.calibration.roofline import ComputeTerm, Roofline
+from graphs.ir import DType
+from graphs.ir.primitives import Conv
 from graphs.passes.arithmetic import why_floats
-from graphs.passes.cost import Cost
+from graphs.passes.calibrate import described, kernel_of
 from graphs.passes.explain import explain, find_kernel
 from graphs.passes.report import KernelReport, Report
 from graphs.targets import load_target
@@ -86,17 +93,17 @@ def test_precision_is_told_of_each_kernel_and_of_the_work(quantised: Quantised) 
              for precision in ("int8", "fp32")}  # fmt: skip
     assert report.total.macs_by_precision == split
     assert sum(split.values()) == report.total.macs
-    integer, floats = (report.graph.value(k.results[0]).op.facts[Cost] for k in _first_two(report))
-    assert integer.compute_seconds < floats.compute_seconds
+    terms = {
+        term.precision: term for kernel in report.kernels for term in _bounds(report, kernel) if term.primitive.macs
+    }
+    assert terms["int8"].peak == terms["int8"].unit.peaks["int8"].value > terms["fp32"].peak
     table = str(emit("table", [report], View()))
     assert "precision" in table and f"(fp32 {100 * split['fp32'] / report.total.macs:.0f} %, int8 " in table
 
 
-def _first_two(report: Report) -> list[KernelReport]:
-    """An integer convolution and one in floats, of about as much work."""
-    convolutions = [kernel for kernel in report.kernels if kernel.macs > 20e6]
-    integer = next(k for k in convolutions if k.arithmetic_precision == "int8")
-    return [integer, next(k for k in convolutions if k.arithmetic_precision == "fp32" and k.macs > integer.macs)]
+def _bounds(report: Report, kernel: KernelReport) -> Sequence[ComputeTerm]:
+    op = report.graph.value(kernel.results[0]).op
+    return Roofline.of(load_target(DEVICE)).bounds(kernel_of(op, report.graph)).compute
 
 
 def test_other_runtimes_run_convolutions_between_conversions_on_integers(quantised: Quantised) -> None:
@@ -108,6 +115,30 @@ def test_other_runtimes_run_convolutions_between_conversions_on_integers(quantis
         assert report.total.macs_by_precision == {"int8": report.total.macs}
     eager = graphs.run("fuse,lower,cost", graphs.load(graph), target="intel-core-i7-12700k:pytorch-eager")
     assert eager.total.macs_by_precision == {"fp32": report.total.macs}
+
+
+def test_signed_factors_are_slow_where_the_runtime_has_no_kernel_for_them() -> None:
+    sizes: dict[str, Any] = {"batch": 1, "in_channels": 64, "out_channels": 64, "in_size": (28, 28)}
+    sizes |= {"out_size": (28, 28), "kernel": (3, 3)}
+    seconds = {}
+    for target in (DEVICE, "nvidia-h100-sxm:tensorrt"):
+        roofline = Roofline.of(load_target(target))
+        for dtype in (DType.UI8, DType.I8):
+            kernel = Kernel("Conv", (Conv(**sizes, dtype=dtype),), 36_864, 50_176, 50_176)
+            seconds[target, dtype] = roofline.bounds(kernel).default_compute_seconds
+    assert seconds[DEVICE, DType.I8] > 20 * seconds[DEVICE, DType.UI8]
+    h100 = "nvidia-h100-sxm:tensorrt"
+    assert seconds[h100, DType.I8] == seconds[h100, DType.UI8]
+
+
+def test_executed_integer_kernels_join_the_predicted_ones(quantised: Quantised) -> None:
+    """By name, though the runtime renames what it replaces, and each of them with one kernel of ours."""
+    path = quantised("squeezenet1_1", "qdq")
+    graph = graphs.run("fuse,lower", graphs.load(path), target=RUNTIME).graph
+    joined = join(OnnxRuntime(1).execute(path, 0.3, fewest=3), described(graph, load_target(RUNTIME)), "quantised")
+    assert joined.matched_share > 0.9 and not joined.unexecuted
+    assert {len(sample.kernels) for sample in joined.samples} == {1}
+    assert {"QLinearConv", "QLinearConcat", "DequantizeLinear"} <= {s.kernels[0].pattern for s in joined.samples}
 
 
 def test_the_reason_for_floats_is_explained(quantised: Quantised) -> None:

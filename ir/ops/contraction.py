@@ -7,6 +7,7 @@ to integers) are elementwise primitives of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -155,8 +156,12 @@ def conv_transpose(op: Op) -> Iterable[Primitive]:
 
 @define("onnx.ConvInteger", kind=Kind.CONTRACTION, infer=lambda op: conv_output(op, dtype=DType.I32))
 def conv_integer(op: Op) -> Iterable[Primitive]:
-    """An integer convolution that keeps its 32-bit sums."""
-    return (convolution(op),)
+    """An integer convolution that keeps its 32-bit sums.
+
+    It is of the weights' type: they are the left factor of the product that it is run as (onnxruntime's ConvInteger),
+    whose sign decides between kernels.
+    """
+    return (replace(convolution(op), dtype=tensor(op, 1).dtype),)
 
 
 def requantize(op: Op) -> Elementwise:

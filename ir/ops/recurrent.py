@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..graph import Op
 from ..primitives import Conv, Elementwise, Gemm, Primitive
 from ..registry import Kind, define
-from ..types import Dim, TensorType, Type
+from ..types import Dim, DType, TensorType, Type
 from .contraction import REQUANTIZE_OPS
 from .elementwise import activation_ops
 from .reading import agree, dims, integer, is_constant, ranked, tensor
@@ -53,8 +53,11 @@ def gate_ops(op: Op, cell: str) -> int:
     return 2 * GATES[cell] + activations + _OTHER_OPS[cell]
 
 
-def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
-    """For each direction the input's projection, the hidden state's at every step, and the gates."""
+def recurrence(op: Op, cell: str, hidden: int, factors: DType | None = None) -> Iterable[Primitive]:
+    """For each direction the input's projection, the hidden state's at every step, and the gates.
+
+    ``factors`` is the type that is multiplied, where it is not the input's.
+    """
     seq, batch, features = dims(op, 0)
     if integer(op, "layout", 0):
         seq, batch = batch, seq
@@ -63,8 +66,8 @@ def recurrence(op: Op, cell: str, hidden: int) -> Iterable[Primitive]:
         raise ValueError(f"it goes in {directions} directions")
     dtype, gates = tensor(op, 0).dtype, GATES[cell]
     for _ in range(directions):
-        yield Gemm(seq * batch, gates * hidden, features, tensor(op, 1).dtype, weight=is_constant(op, 1))
-        yield Gemm(batch, gates * hidden, hidden, tensor(op, 2).dtype, weight=is_constant(op, 2), steps=seq)
+        yield Gemm(seq * batch, gates * hidden, features, factors or dtype, weight=is_constant(op, 1))
+        yield Gemm(batch, gates * hidden, hidden, factors or dtype, weight=is_constant(op, 2), steps=seq)
         yield Elementwise(f"{cell.lower()}_gates", seq * batch * hidden, dtype, gate_ops(op, cell))
 
 
@@ -84,7 +87,7 @@ def dynamic_quantize_lstm(op: Op) -> Iterable[Primitive]:
     seq, batch, features = dims(op, 0)
     quantized = seq * batch * (features + hidden) * dims(op, 1)[0]
     yield Elementwise("quantize", quantized, tensor(op, 0).dtype, 2 + REQUANTIZE_OPS)
-    yield from recurrence(op, "LSTM", hidden)
+    yield from recurrence(op, "LSTM", hidden, DType.UI8)
 
 
 @define("com.microsoft.AttnLSTM", kind=Kind.RECURRENT, infer=_recurrence_types)

@@ -174,7 +174,7 @@ def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
     blocks = -(-k // max(1, integer(op, "block_size", k)))
     return (
         Elementwise("quantize", rows * k, dtype, REQUANTIZE_OPS),
-        Gemm(rows, n, k, DType.I8, weight=True),
+        Gemm(rows, n, k, DType.UI8, weight=True),
         Elementwise("dequantize", rows * n * blocks, dtype, 2),
     )
 
@@ -195,7 +195,7 @@ def _scale(op: Op, index: int) -> DType:
 def dynamic_quantize_mat_mul(op: Op) -> Iterable[Primitive]:
     """Activations quantised on the fly (range: two; scale, round, shift, clamp), an integer MatMul, sums to floats."""
     dtype = tensor(op, 0).dtype
-    integers_product = matmul(dims(op, 0), dims(op, 1), tensor(op, 1).dtype, is_constant(op, 1))
+    integers_product = matmul(dims(op, 0), dims(op, 1), DType.UI8, is_constant(op, 1))
     quantize = Elementwise("quantize", prod(dims(op, 0)), dtype, 2 + REQUANTIZE_OPS)
     return (quantize, integers_product, Elementwise("dequantize", elements(op), dtype, 2))
 
