@@ -4,10 +4,10 @@
     python benchmarks/scale.py --decoder
 
 Every network is structure only: its weights are external and absent. Each is analysed in a process of its own, on one
-core: loaded, run through `fuse,lower,memory,cost,coverage`, reported on and laid out as a table, with Python's garbage
-collector set as `graphs-opt` sets it. Seconds are the process's own (CPU time), so that what else runs on the machine
-counts less. What comes first (imports, and a run over 100 operations that reads the rules and operators in) does not
-count: it is the same for every size. `--decoder` takes decoders of 1, 70 and 400 billion parameters (the
+core: loaded, run through every pass, reported on, laid out as a table and written in every other format, with Python's
+garbage collector set as `graphs-opt` sets it. Seconds are the process's own (CPU time), so that what else runs on the
+machine counts less. What comes first (imports, and a run over 100 operations that reads the rules and operators in)
+does not count: it is the same for every size. `--decoder` takes decoders of 1, 70 and 400 billion parameters (the
 last a mixture of experts) instead, as exporters and as onnxruntime's model builder write them, and compares work and
 cache of a step with the closed form.
 
@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "oracles"))
 from decoder_models import LLAMA_1B, LLAMA_70B, MAVERICK_400B, Decoder, as_built, as_exported
 from synthetic import FAMILIES
 
-PIPELINE = "fuse,lower,memory,cost,coverage"
+PIPELINE = "bind,shape,fuse,lower,memory,calibrate,cost,coverage"
 TARGET = "intel-core-i7-12700k"
 MOST_PER_OP = 1.5
 MOST_BYTES = 2_000_000_000
@@ -77,6 +77,9 @@ report = build_report(graph, context, ops, pipeline)
 lap("report")
 emit("table", [report], View(width=120))
 lap("table")
+for form in ("json", "csv", "text", "dot", "coverage-csv"):
+    emit(form, [report], View())
+    lap(form)
 print(json.dumps({
     "ops": ops, "kernels": len(report.kernels), "steps": steps, "passes": timing.seconds,
     "seconds": sum(v for name, v in steps.items() if name != "import"),

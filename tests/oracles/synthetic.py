@@ -1,7 +1,7 @@
 """Networks made up for a size: structure only, every weight external and absent.
 
-Three families that stress different things: residual convolutions, transformer blocks, one value with very many
-readers.
+Six families that stress different things: residual convolutions, transformer blocks, one value with very many readers,
+chains, operations with very many operands and results, values that live long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import TensorProto, helper
 
-__all__ = ["FAMILIES", "Network", "fan_out", "residual", "transformer"]
+__all__ = ["FAMILIES", "Network", "chain", "fan_out", "ladder", "residual", "transformer", "wide"]
 
 OPSET = 18
 Dim = int | str
@@ -119,8 +119,41 @@ def fan_out(ops: int) -> onnx.ModelProto:
     return net.model([("x", TensorProto.FLOAT, (1, 64))], [branches[0], joined])
 
 
+def chain(ops: int) -> onnx.ModelProto:
+    """One operation after another: products, activations, transposes, reshapes, sums."""
+    net, x = Network(f"chain_{ops}"), "x"
+    while len(net.nodes) < ops:
+        x = net.op("Transpose", net.op("Relu", net.op("MatMul", x, net.weight(64, 64))), perm=[1, 0])
+        x = net.op("Add", net.op("Reshape", x, net.ints(-1, 64)), net.op("Exp", x))
+    return net.model([("x", TensorProto.FLOAT, (64, 64))], [x])
+
+
+def wide(ops: int) -> onnx.ModelProto:
+    """Operations with as many results and operands as there are others: a split, a branch for each part, two joins."""
+    net, parts = Network(f"wide_{ops}"), ops // 2
+    first = net.op("Split", "x", outputs=parts, axis=0, num_outputs=parts)
+    names = [first, *(f"{first}.{i}" for i in range(1, parts))]
+    joined = net.op("Concat", *(net.op("Relu", name) for name in names), axis=0)
+    again = net.op("Sum", *(net.op("Mul", "x", net.weight(64)) for _ in range(ops - parts)), joined)
+    return net.model([("x", TensorProto.FLOAT, (parts, 64))], [again])
+
+
+def ladder(ops: int) -> onnx.ModelProto:
+    """An encoder whose every value is read again on the way back: a third of all values is alive in the middle."""
+    net, values = Network(f"ladder_{ops}"), ["x"]
+    for _ in range(ops // 3):
+        values.append(net.op("MatMul", values[-1], net.weight(64, 64)))
+    back = values.pop()
+    while values:
+        back = net.op("Add", net.op("Sigmoid", back), values.pop())
+    return net.model([("x", TensorProto.FLOAT, (8, 64))], [back])
+
+
 FAMILIES: dict[str, Callable[[int], onnx.ModelProto]] = {
     "residual": residual,
     "transformer": transformer,
     "fan_out": fan_out,
+    "chain": chain,
+    "wide": wide,
+    "ladder": ladder,
 }
