@@ -2,17 +2,19 @@
 
     python benchmarks/tflite_files.py macs [FILE ...]     # ethos-u-vela's report, operator by operator
     python benchmarks/tflite_files.py arena [FILE ...]    # tflite-micro's recording allocator
+    python benchmarks/tflite_files.py shapes [FILE ...]   # LiteRT's interpreter, run with another batch
     python benchmarks/tflite_files.py onnx                # the networks written in PyTorch and exported
     python benchmarks/tflite_files.py speed               # file to cost table, beside ONNX
 
 `macs` needs ethos-u-vela, `arena` tflite-micro (give the interpreter of an environment that has it by --python),
-`onnx` and `speed` torch. Files are MLPerf Tiny's, in examples/models, unless others are named.
+`shapes` ai-edge-litert, `onnx` and `speed` torch. Files are MLPerf Tiny's, in examples/models, unless others are named.
 The process exits with 1 if a claim does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import re
 import shutil
@@ -115,6 +117,52 @@ def compare_arenas(paths: Iterable[Path], python: str) -> bool:
     return good
 
 
+# -- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def executed_shapes(path: Path, extent: int) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """Open dimensions of the inputs, each bound to ``extent``, and the shape of every tensor after a run."""
+    import numpy as np
+    from ai_edge_litert import interpreter as litert
+
+    made = litert.Interpreter(
+        str(path),
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    indices = {told["name"]: told["index"] for told in made.get_input_details()}
+    dims: dict[str, int] = {}
+    for op in graphs.load(path).inputs:
+        shape = op.result.type.shape
+        opened = [str(dim) for dim in shape if not isinstance(dim, int)]
+        if opened:
+            dims.update(dict.fromkeys(opened, extent))
+            wanted = [dim if isinstance(dim, int) else extent for dim in shape]
+            made.resize_tensor_input(indices[op.result.name], wanted)
+    made.allocate_tensors()
+    for told in made.get_input_details():
+        made.set_tensor(told["index"], np.full(told["shape"], 2).astype(told["dtype"]))
+    made.invoke()
+    shapes = {}
+    for told in made.get_tensor_details():
+        with contextlib.suppress(ValueError):  # what an operator keeps to itself cannot be read
+            shapes[told["name"]] = tuple(map(int, made.get_tensor(told["index"]).shape))
+    return dims, shapes
+
+
+def compare_shapes(paths: Iterable[Path]) -> bool:
+    good = True
+    for path in paths:
+        dims, shapes = executed_shapes(path, 3)
+        graph = graphs.run("shape", graphs.load(path), target=TARGET, dims=dims).graph
+        values = [value for op in graph.body for value in op.results if value.name in shapes]
+        wrong = [value for value in values if value.type.static and value.type.dims != shapes[value.name]]
+        known = sum(value.type.static for value in values)
+        print(f"{path.name}: {known - len(wrong)} of {len(values)} shapes equal, {len(values) - known} open, {dims}")
+        good &= not wrong
+    return good
+
+
 # -- the ONNX door ----------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +219,7 @@ def compare_speed() -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("claim", choices=["macs", "arena", "onnx", "speed"])
+    parser.add_argument("claim", choices=["macs", "arena", "shapes", "onnx", "speed"])
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has tflite-micro")
     given = parser.parse_args()
@@ -181,6 +229,8 @@ def main() -> int:
             return 0 if compare_macs(files) else 1
         case "arena":
             return 0 if compare_arenas(files, given.python) else 1
+        case "shapes":
+            return 0 if compare_shapes(files) else 1
         case "onnx":
             return 0 if compare_with_onnx() else 1
         case _:

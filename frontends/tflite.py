@@ -9,6 +9,7 @@ one, ``tfl.BUILTIN_300`` for one that is newer than the schema package.
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,6 +39,7 @@ MOST_OPERATIONS = 1_000_000
 CUSTOM = 32
 DETECTION = "TFLite_Detection_PostProcess"
 _VERSION_METADATA = b"min_runtime_version"
+_PRODUCT = re.compile(r"/(conv|depthwise|matmul)[^/]*$", re.IGNORECASE)
 
 
 def load_tflite(path: Path, entry: str | None = None) -> Graph:
@@ -329,12 +331,16 @@ def _location(
 
 
 def _module(names: Sequence[str], operands: Sequence[Value | None]) -> str:
-    """The layer that an operator's weights are of, else its result: the path before the last slash."""
-    weights = [value.name.split(";")[-1] for value in operands if value is not None and value.is_constant]
-    for source in (*weights, *names):
-        if "/" in source:
-            return source.rpartition("/")[0].replace("/", ".")
-    return ""
+    """The layer that an operator's weights are of, else its result: the path before the last slash.
+
+    Of several names that a converter joined, that of the product tells the layer; a bias's variable does not.
+    """
+    weights = [
+        piece for value in operands if value is not None and value.is_constant for piece in value.name.split(";")
+    ]
+    layers = [piece for piece in (*weights, *names) if "/" in piece and "ReadVariableOp" not in piece]
+    chosen = next((piece for piece in layers if _PRODUCT.search(piece)), layers[0] if layers else "")
+    return chosen.rpartition("/")[0].replace("/", ".")
 
 
 def _recognises(head: bytes) -> bool:

@@ -89,6 +89,7 @@ def test_every_operation_of_the_networks_has_a_location_and_a_layer() -> None:
     assert [op.loc.origins[0].index for op in graph.body] == list(range(len(graph.body)))
     assert graph.body[0].name == "tfl.CONV_2D"
     assert graph.body[0].loc.module == "functional_1.conv2d"
+    assert graph.body[1].loc.module == "functional_1.depthwise_conv2d"
     assert graph.attributes["format"] == "tflite"
     assert graph.attributes["min_runtime_version"] == "1.5.0"
 
