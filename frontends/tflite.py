@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Location, TensorType, Value
 from .registry import Frontend, FrontendError, register
 from .tflite_options import attributes_of, detection_attributes, enumeration, option_tables, subgraph_indices
-from .tflite_tensors import Buffers, name_of, named, quantization_of, scalar_if_one, sparsity_of, type_of
+from .tflite_tensors import Buffers, name_of, named, quantization_of, scalar_if_one, sparsity_of, stated, type_of
 from .tflite_verifier import DamagedFlatbufferError, verify_flatbuffer
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class _Builder:
     nesting: tuple[int, ...]
     values: dict[int, Value] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    extents: dict[str, Attribute] = field(default_factory=dict)
 
     def build(self, arguments: dict[int, str] | None = None) -> None:
         subgraph = self.file.subgraph(self.index, self.file.label)
@@ -199,6 +200,8 @@ class _Builder:
         for index in self._indices(subgraph.OutputsAsNumpy(), subgraph, "an output"):
             value = self._read(subgraph, index, "an output")
             self.graph.add(OUTPUT, [value], loc=Location.of(value.name))
+        if self.extents:
+            self.graph.attributes["extents"] = self.extents
 
     def _indices(self, vector: object, subgraph: SubGraph, what: str) -> list[int]:
         """Tensor indices, checked; -1 stands for an operand that is left out."""
@@ -219,8 +222,10 @@ class _Builder:
         name = name_of(tensor, index)
         type = type_of(tensor, f"{self._where('tensor')} {name!r}")
         shape = () if type.shape is None else type.shape  # before there was a flag for scalars
-        outer = len(self.nesting) == 1
-        typed = TensorType(type.dtype, tuple(named(shape, argument or name))) if outer else type
+        typed = type
+        if len(self.nesting) == 1:
+            typed = TensorType(type.dtype, named(shape, argument or name))
+            self.extents.update(stated(typed, tensor))
         self._add(INPUT, subgraph, index, typed, {}, argument or name)
 
     def _add(

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from tflite.SparsityParameters import SparsityParameters
     from tflite.Tensor import Tensor
 
-__all__ = ["Buffers", "dtype_of", "name_of", "quantization_of", "sparsity_of", "type_of"]
+__all__ = [
+    "Buffers",
+    "dtype_of",
+    "name_of",
+    "named",
+    "quantization_of",
+    "scalar_if_one",
+    "sparsity_of",
+    "stated",
+    "type_of",
+]
 
 # TensorType of the schema, in its order; resources and variants are handles.
 _DTYPES = (
@@ -183,3 +193,9 @@ def sparsity_of(tensor: Tensor) -> dict[str, Attribute] | None:
 def named(shape: Shape, name: str) -> Shape:
     """Call an input's open dimensions ``name.axis``, so that ``--dim`` can bind them."""
     return tuple(Symbol(f"{name}.{i}") if dim == UNKNOWN_DIM else dim for i, dim in enumerate(shape))
+
+
+def stated(type: TensorType, tensor: Tensor) -> dict[str, int]:
+    """The extents that an interpreter gives a tensor's open dimensions until it is resized."""
+    pairs = zip(type.shape or (), _integers(tensor.ShapeAsNumpy()), strict=True)
+    return {dim.name: extent for dim, extent in pairs if isinstance(dim, Symbol)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,8 +18,9 @@ EVERY = "*"
 class Bind(Pass):
     """Replace symbolic dimensions by the numbers that ``--dim`` gives.
 
-    Those left open become ``default``. Without one they stay open, unless a pass of the pipeline needs numbers: then
-    they become 1.
+    Those left open become ``default``. Without one they become what the model's file runs with until it is told
+    otherwise, if it says so (the graph's attribute ``extents``); else they stay open, unless a pass of the pipeline
+    needs numbers: then they become 1.
     """
 
     name = "bind"
@@ -43,7 +44,8 @@ class Bind(Pass):
                     help=f"symbolic dimensions of this model: {known}",
                 )
         given = {name: context.dims.get(name, context.dims.get(EVERY)) for name in symbols}
-        extents = {name: extent for name, extent in given.items() if extent is not None}
+        extents = _stated(graph, symbols) if self.default is None else {}
+        extents.update((name, extent) for name, extent in given.items() if extent is not None)
         default = self.default if self.default is not None or not context.numbers else 1
         left = [name for name in symbols if name not in extents]
         if left and default is not None:
@@ -52,6 +54,13 @@ class Bind(Pass):
         if extents:
             _bind_graph(graph, extents)
             _check_sizes(graph)
+
+
+def _stated(graph: Graph, symbols: Collection[str]) -> dict[str, int]:
+    """What the model's own file gives open dimensions."""
+    stated = graph.attributes.get("extents")
+    known = stated.items() if isinstance(stated, Mapping) else ()
+    return {name: extent for name, extent in known if name in symbols and isinstance(extent, int)}
 
 
 def _input_symbols(graph: Graph) -> list[str]:

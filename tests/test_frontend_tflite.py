@@ -102,6 +102,7 @@ def test_text_form_keeps_everything() -> None:
 def test_batch_is_open_and_can_be_bound() -> None:
     graph = graphs.load(MODELS / "vww_96_int8.tflite")
     assert graph.inputs[0].result.type == TensorType(DType.I8, (Symbol("input_1_int8.0"), 96, 96, 3))
+    assert graph.attributes["extents"] == {"input_1_int8.0": 1}
     one, eight = (graphs.run("lower", graph, target="nucleo-l4r5zi", dims={"*": batch}) for batch in (1, 8))
     assert eight.total.macs == 8 * one.total.macs
     assert eight.total.exact
@@ -117,12 +118,13 @@ def test_result_types_come_from_the_file(tmp_path: Path) -> None:
 
 
 def test_open_extents_are_symbols_named_after_the_input(tmp_path: Path) -> None:
-    x = Tensor("x", (1, 3), signature=(-1, 3))
+    x = Tensor("x", (7, 3), signature=(-1, 3))
     graph = dense(
         tmp_path, x, Tensor("w", (4, 3), data=np.zeros((4, 3), "<f4")), Tensor("y", (1, 4), signature=(-1, 4))
     )
     assert graph.value("x").type == TensorType(DType.F32, (Symbol("x.0"), 3))
     assert graph.value("y").type == TensorType(DType.F32, (UNKNOWN_DIM, 4))
+    assert graphs.run("lower", graph, target="nucleo-l4r5zi").total.macs == 7 * 3 * 4, "as the file runs"
     report = graphs.run("lower", graph, target="nucleo-l4r5zi", dims={"x.0": 5})
     assert report.graph.value("y").type == TensorType(DType.F32, (5, 4))
     assert report.total.macs == 5 * 3 * 4
