@@ -9,6 +9,7 @@ from ..ir import (
     CONSTANT,
     INPUT,
     OUTPUT,
+    Count,
     Fact,
     Graph,
     Kind,
@@ -136,8 +137,12 @@ def _work(op: Op) -> Work:
     lowered = lowering(op)
     reads = tuple(lowered.reads.get(i, _bytes(value)) for i, value in enumerate(op.operands))
     writes = tuple(lowered.writes.get(i, _bytes(value)) for i, value in enumerate(op.results))
-    if kind_of(op) is Kind.VIEW or _makes_nothing(op):
+    if kind_of(op) is Kind.VIEW:
         reads, writes = (0,) * len(reads), (0,) * len(writes)
+    elif kind_of(op) is Kind.CONTRACTION:
+        made = _presence(op)  # an expert that no row is routed to reads no weights
+        pairs = zip(op.operands, reads, strict=True)
+        reads = tuple(count * made if value is not None and value.is_constant else count for value, count in pairs)
     return Work(lowered.primitives, reads, writes)
 
 
@@ -195,9 +200,11 @@ def weight_reads(op: Op) -> int:
     return sum(read for value, read in zip(op.operands, reads, strict=True) if value and is_weight(value, (op,)))
 
 
-def _makes_nothing(op: Op) -> bool:
-    """Whether all results are empty: an expert that no row is routed to reads no weights."""
-    return bool(op.results) and not op.regions and all(value.bytes == 0 for value in op.results)
+def _presence(op: Op) -> Count:
+    """1 where an operation makes something, 0 where its first result is empty; an expression where that is open."""
+    type_ = op.results[0].type if op.results else None
+    count = type_.elements if isinstance(type_, TensorType) else None
+    return 1 if count is None else smallest(1, count)
 
 
 def _bytes(value: Value | None) -> int:

@@ -14,7 +14,10 @@ Two forms are recognised:
 
 from __future__ import annotations
 
-from ..ir import DType, Graph, Op, TensorType, Value
+from itertools import pairwise
+
+from ..ir import Dim, DType, Graph, Op, Symbol, TensorType, Value
+from ..ir.expression import is_unknown
 from ..ir.ops.reading import normal_axis
 
 __all__ = ["share_rows"]
@@ -25,41 +28,44 @@ _FEWEST, _MOST = 2, 512
 """Between how many experts a mixture has."""
 
 
-def share_rows(graph: Graph, op: Op) -> int:
-    """Type the row numbers of all experts of a mixture, of which ``op`` is the first to ask; return how many there are.
+def share_rows(graph: Graph, op: Op) -> list[Op]:
+    """Type the row numbers of all experts of a mixture, of which ``op`` is the first to ask; return what makes them.
 
     Nothing is done where the forms are not met, or it is not known how many rows there are.
     """
     if op.name == "onnx.Gather":
         return _share_ranges(graph, op)
-    return _share_hits(graph, op) if op.name == "onnx.NonZero" else 0
+    return _share_hits(graph, op) if op.name == "onnx.NonZero" else []
 
 
-def _shares(rows: int, experts: int) -> list[int]:
-    return [rows // experts + (index < rows % experts) for index in range(experts)]
+def _shares(rows: Dim, experts: int) -> list[Dim]:
+    """As many rows for each expert as for any other, give or take one; differences, so that open extents cancel."""
+    ends = [rows * index // experts for index in range(experts + 1)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 # -- consecutive ranges -----------------------------------------------------------------------------------------------
 
 
-def _share_ranges(graph: Graph, op: Op) -> int:
+def _share_ranges(graph: Graph, op: Op) -> list[Op]:
     rows, numbers = op.operand(0), op.operand(1)
     if op.attributes.get("axis", 0) != 0 or rows is None or numbers is None:
-        return 0
+        return []
     extent = _first_extent(rows)
-    if numbers.op.name != RANGE or extent is None or _first_extent(numbers) is not None:
-        return 0
+    if numbers.op.name != RANGE or extent is None or not isinstance(_first_extent(numbers), Symbol | None):
+        return []
     experts = _consecutive(graph, numbers.op)
     if len(experts) < _FEWEST:
-        return 0
+        return []
     for expert, share in zip(experts, _shares(extent, len(experts)), strict=True):
         graph.retype(expert.results[0], TensorType(DType.I64, (share,)))
-    return len(experts)
+    return experts
 
 
-def _first_extent(value: Value) -> int | None:
+def _first_extent(value: Value) -> Dim | None:
+    """How many rows a value has: a number, or an expression in the model's open dimensions."""
     shape = value.type.shape if isinstance(value.type, TensorType) else None
-    return shape[0] if shape and isinstance(shape[0], int) else None
+    return shape[0] if shape and not is_unknown(shape[0]) else None
 
 
 def _consecutive(graph: Graph, first: Op) -> list[Op]:
@@ -90,23 +96,23 @@ def _number(value: Value | None) -> object:
 # -- hits of a mask ---------------------------------------------------------------------------------------------------
 
 
-def _share_hits(graph: Graph, op: Op) -> int:
+def _share_hits(graph: Graph, op: Op) -> list[Op]:
     """Each choice is one hit in one of the masks, so that those of all masks are as many as there are choices."""
     gather = _behind_casts(op.operand(0))
     masks = gather.operand(0) if gather is not None and gather.name == "onnx.Gather" else None
     if gather is None or masks is None or _scalar(gather.operand(1)) != 0:
-        return 0
+        return []
     one_hot, axis = _one_hot(masks, gather)
     if one_hot is None:
-        return 0
+        return []
     depth, choices = _number(one_hot.operand(1)), one_hot.operand(0)
     elements = choices.type.elements if choices is not None and isinstance(choices.type, TensorType) else None
-    if not isinstance(depth, int) or not _FEWEST <= depth <= _MOST or not isinstance(elements, int):
-        return 0
+    if not isinstance(depth, int) or not _FEWEST <= depth <= _MOST or elements is None:
+        return []
     hits = _hits_of_experts(graph, masks, axis, depth)
     for expert, share in zip(hits, _shares(elements, depth), strict=False):
         graph.retype(expert.results[0], TensorType(DType.I64, (_rank(masks) - 1, share)))
-    return len(hits)
+    return hits
 
 
 def _one_hot(masks: Value, gather: Op) -> tuple[Op | None, object]:

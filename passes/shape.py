@@ -67,6 +67,7 @@ class _Inference:
     opset: int | None
     contradictions: list[str] = field(default_factory=list)
     misfits: list[str] = field(default_factory=list)
+    shared: set[Op] = field(default_factory=set)
 
     def run(self, graph: Graph) -> None:
         orphans: list[Op] = []
@@ -94,7 +95,10 @@ class _Inference:
         extents of the inputs.
         """
         if experts := share_rows(graph, op):
-            self.context.count(_EXPERTS, experts)
+            self.context.count(_EXPERTS, len(experts))
+            self.shared.update(experts)
+        if op in self.shared:
+            return
         types = infer_types(op)
         reason = misfit(op) if types is None else None
         if reason is not None:

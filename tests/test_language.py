@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import graphs
+from graphs.ir.expression import substituted
 from graphs.passes.base import Context
 from graphs.passes.manager import PassManager, parse_passes
 from graphs.passes.report import Report
@@ -104,6 +105,23 @@ def test_work_and_cache_are_the_closed_form(path: Path, step: tuple[int, int, in
     assert not total.unknown
     assert total.macs == config.macs(*step)
     assert total.kv_cache_bytes == config.cache_bytes(batch, past + tokens)
+
+
+@every_model
+def test_open_dimensions_leave_the_closed_form_open(path: Path) -> None:
+    config, graph = config_of(path), graphs.load(path)
+    context = Context(graphs.load_target("intel-core-i7-12700k"))
+    PassManager(parse_passes("fuse,lower,memory")).run(graph, context)
+    total = build_report(graph, context).total
+    assert not total.unknown
+    for step in STEPS:
+        extents = dict(zip(("batch", "seq", "past"), step, strict=True))
+        bound = analysed(path, *step).total
+        assert substituted(total.macs, extents) == config.macs(*step)
+        assert substituted(total.kv_cache_bytes, extents) == config.cache_bytes(step[0], step[1] + step[2])
+        same = ["flops", "weight_bytes_read", "kv_cache_bytes_moved", "peak_activation_bytes"]
+        for name in [*same, "bytes"] if step[1] > 1 else same:  # a transpose of one token moves nothing
+            assert substituted(getattr(total, name), extents) == getattr(bound, name), name
 
 
 @every_model
