@@ -12,8 +12,9 @@
         def run(self, graph: Graph, context: Context) -> None: ...
 
 ``requires``, ``provides`` and ``invalidates`` name states of the graph; the pass manager inserts the pass that provides
-a missing one. ``needs_numbers`` says that a pass cannot do with open dimensions: in its pipeline ``bind`` leaves none
-open, and what depends on data takes its upper bound (:attr:`Context.numbers`).
+a missing one. A pass is taken to need every dimension as a number: in its pipeline ``bind`` leaves none open, and what
+depends on data takes its upper bound (:attr:`Context.numbers`). One that can do with expressions says
+``needs_numbers = False``.
 
 Passes contain no timing, printing or verification: those are the manager's instrumentation.
 """
@@ -94,7 +95,7 @@ class Pass:
     requires: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[tuple[str, ...]] = ()
     invalidates: ClassVar[tuple[str, ...]] = ()
-    needs_numbers: ClassVar[bool] = False
+    needs_numbers: ClassVar[bool] = True
 
     def run(self, graph: Graph, context: Context) -> None:
         """Transform ``graph`` in place, or attach facts to its operations."""

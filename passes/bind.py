@@ -26,6 +26,7 @@ class Bind(Pass):
     name = "bind"
     provides = ("dims",)
     invalidates = ("types", "work", "memory", "calibrated", "cost")
+    needs_numbers = False
     default: int | None = None
 
     def run(self, graph: Graph, context: Context) -> None:

@@ -70,7 +70,6 @@ class Calibrate(Pass):
     requires = ("work",)
     provides = ("calibrated",)
     invalidates = ("cost",)
-    needs_numbers = True
     evidence: str = BEST
 
     def run(self, graph: Graph, context: Context) -> None:

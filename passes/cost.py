@@ -96,7 +96,6 @@ class CostPass(Pass):
     name = "cost"
     requires = ("work", "calibrated")
     provides = ("cost",)
-    needs_numbers = True
 
     def run(self, graph: Graph, context: Context) -> None:
         """Attach :class:`Cost` to every kernel; warn where the network does not fit the target's memory."""

@@ -84,6 +84,7 @@ class Fuse(Pass):
     requires = ("precision",)
     provides = ("kernels",)
     invalidates = ("work", "memory", "calibrated", "cost")
+    needs_numbers = False
     rules: str = "target"
 
     def run(self, graph: Graph, context: Context) -> None:

@@ -101,6 +101,7 @@ class Lower(Pass):
     requires = ("precision",)
     provides = ("work",)
     invalidates = ("calibrated", "cost")
+    needs_numbers = False
 
     def run(self, graph: Graph, context: Context) -> None:
         """Attach :class:`Work` to every operation, inside kernels and bodies too.

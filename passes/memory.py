@@ -91,6 +91,7 @@ class Memory(Pass):
     name = "memory"
     requires = ("precision",)
     provides = ("memory",)
+    needs_numbers = False
     views: bool | None = None
     in_place: bool | None = None
     alignment: int | None = None

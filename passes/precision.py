@@ -20,6 +20,7 @@ class Precision(Pass):
     requires = ("types",)
     provides = ("precision",)
     invalidates = ("work", "memory", "calibrated", "cost")
+    needs_numbers = False
 
     def run(self, graph: Graph, context: Context) -> None:
         """Retype activations and weights; integer and quantised values stay as they are.

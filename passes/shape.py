@@ -45,6 +45,7 @@ class ShapeInference(Pass):
     name = "shape"
     requires = ("dims",)
     provides = ("types",)
+    needs_numbers = False
     fold: bool = True
 
     def run(self, graph: Graph, context: Context) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -220,13 +219,14 @@ def _disagreement(inferred: Type, actual: TensorType, symbols_allowed: bool) -> 
     return ""
 
 
+_NAMED = {f"s{extent}": extent for extent in range(4096)}
+
+
 def _possible(dim: Expression, actual: int) -> bool:
     """Whether an extent fits an expression of symbols that are called after their values, and of bounded ones."""
-    values = {symbol.name: int(symbol.name[1:]) for symbol in dim.symbols if re.fullmatch("s[0-9]+", symbol.name)}
-    bound = dim.substitute(values)
+    bound = dim.substitute(_NAMED)
     if isinstance(bound, Symbol) and bound.upper is not None:
-        most = bound.upper.substitute(values) if isinstance(bound.upper, Expression) else bound.upper
-        return isinstance(most, int) and bound.lower <= actual <= most
+        return isinstance(bound.upper, int) and bound.lower <= actual <= bound.upper
     return bound == actual or (isinstance(bound, Expression) and not bound.known) or isinstance(bound, Symbol)
 
 

@@ -24,8 +24,8 @@
 // -----
 
 // What depends on the data stays open, and only that: the rank and the other dimension are known.
-// CHECK: %where = "onnx.NonZero"(%x) : (tensor<4x6xf32>) -> tensor<2x?xi64
-// CHECK: %places = "onnx.Transpose"({{.*}} -> tensor<?x2xi64
+// CHECK: %where = "onnx.NonZero"(%x) : (tensor<4x6xf32>) -> tensor<2x?xi64, [#graphs.dim<"where.1{0..24}">]>
+// CHECK: %places = "onnx.Transpose"({{.*}} -> tensor<?x2xi64, [#graphs.dim<"where.1{0..24}">]>
 // CHECK: sym_name = "dependent"
 
 "graphs.graph"() ({
@@ -62,3 +62,23 @@
   %z = "onnx.Relu"(%y) : (tensor<2x3xf32>) -> tensor<2x3xf32>
   "graphs.output"(%z) : (tensor<2x3xf32>) -> ()
 }) {sym_name = "stale"} : () -> ()
+
+// -----
+
+// Shape arithmetic on open dimensions is evaluated too: its constants hold expressions.
+// CHECK-NOT: "onnx.Shape"
+// CHECK: %target = "graphs.constant"() {value = #graphs.dense<["2*n", "(seq + 1)//2"]> : tensor<2xi64>}
+// CHECK: %z = "onnx.Expand"({{.*}} -> tensor<?x?xf32, [#graphs.dim<"2*n">, #graphs.dim<"(seq + 1)//2">]>
+// CHECK: sym_name = "open"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<?x?xf32, ["n", #graphs.dim<"seq + 1">]>
+  %y = "graphs.input"() : () -> tensor<1x1xf32>
+  %shape = "onnx.Shape"(%x) : (tensor<?x?xf32, ["n", #graphs.dim<"seq + 1">]>) -> tensor<*xi64>
+  %by = "graphs.constant"() {value = dense<[2, 1]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %in = "graphs.constant"() {value = dense<[1, 2]> : tensor<2xi64>} : () -> tensor<2xi64>
+  %more = "onnx.Mul"(%shape, %by) : (tensor<*xi64>, tensor<2xi64>) -> tensor<*xi64>
+  %target = "onnx.Div"(%more, %in) : (tensor<*xi64>, tensor<2xi64>) -> tensor<*xi64>
+  %z = "onnx.Expand"(%y, %target) : (tensor<1x1xf32>, tensor<*xi64>) -> tensor<*xf32>
+  "graphs.output"(%z) : (tensor<*xf32>) -> ()
+}) {sym_name = "open"} : () -> ()
