@@ -181,10 +181,10 @@ def _merge(old: Type, new: Type) -> Type:
 
 
 def _precise(old: Dim, new: Dim) -> Dim:
-    """A number if there is one, that which follows before that which was stated; else what is inferred, if anything."""
-    if isinstance(new, int):
-        return new
-    return old if isinstance(old, int) or (isinstance(new, Expression) and not new.known) else new
+    """What follows from the inputs before what was stated; a number before what depends on data, or nothing tells."""
+    if isinstance(new, int) or not isinstance(old, int):
+        return old if isinstance(new, Expression) and not new.known else new
+    return new if new.known and all(symbol.lower > 0 for symbol in new.symbols) else old
 
 
 def _contradict(old: Type, new: Type) -> bool:

@@ -90,6 +90,38 @@ def test_networks_bound_afterwards_are_those_bound_before(
     assert_networks_equal(name, axes, batch, height, width)
 
 
+_LEAST = {"samples": 3000, "height": 64, "width": 64}
+_MOST = {"batch": 9, "samples": 20_000}
+
+
+@st.composite
+def bindings(draw: st.DrawFn, names: tuple[str, ...]) -> dict[str, int]:
+    return {name: draw(st.integers(_LEAST.get(name, 2), _MOST.get(name, 300))) for name in names}
+
+
+def assert_exported_equal(name: str, examples: int) -> None:
+    graph = load_onnx(MODELS / "dynamic" / f"{name}.onnx")
+    names = dict.fromkeys(symbol.name for op in graph.inputs for symbol in open_symbols(op.result.type))
+
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    @given(bindings(tuple(names)))
+    def holds(dims: dict[str, int]) -> None:
+        assert_equal_when_bound(graph, dims)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", ["lstm", "selected_tokens"])
+def test_exported_networks_bound_afterwards_are_those_bound_before(name: str) -> None:
+    assert_exported_equal(name, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in (MODELS / "dynamic").glob("*.onnx")))
+def test_every_exported_network_bound_afterwards_is_that_bound_before(name: str) -> None:
+    assert_exported_equal(name, 5)
+
+
 # -- a transformer's block as exporters write it, run by onnxruntime ---------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ..expression import is_unknown
+from ..expression import is_unknown, symbols_of
 from ..graph import Op
 from ..inequalities import never_negative
 from ..primitives import Copy, Primitive
@@ -242,6 +242,8 @@ def _slice_extent(extent: Dim, start: Dim, end: Dim, step: int) -> Dim:
         raise ValueError("a slice has no step of 0")
     lowest, highest = (0, extent) if step > 0 else (-1, extent - 1)
     first, last = _from_front(start, extent, 0, highest), _from_front(end, extent, lowest, highest)
+    if step == 1 and first == 0:
+        return last
     kept: Dim = largest(0, -((first - last) // step)) if step > 0 else largest(0, -((last - first) // -step))
     return kept
 
@@ -250,6 +252,8 @@ def _from_front(bound: Dim, extent: Dim, lowest: Dim, highest: Dim) -> Dim:
     """A bound counted from the front, within these limits."""
     if isinstance(bound, int) and abs(bound) >= _ENDLESS:
         return highest if bound > 0 else lowest
+    if bound in (-1, 0, 1) and lowest == 0 and all(symbol.lower > 0 for symbol in symbols_of(extent)):
+        return extent - 1 if bound == -1 else bound  # the operand has at least one element along the axis
     clamped: Dim
     if never_negative(bound):
         clamped = smallest(largest(bound, lowest), highest)
