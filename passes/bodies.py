@@ -56,13 +56,14 @@ class Bodies(Fact, key="bodies"):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel of a graph or of a body inside it, launched ``times`` times in one inference.
+    """A kernel of a ``graph``, maybe that of a body inside the network's, launched ``times`` times in one inference.
 
     ``scope`` is that of the body that it stands in (:class:`Body`), or the graph. A control operation stands for what
     it does beside its bodies.
     """
 
     op: Op
+    graph: Graph
     scope: Graph
     times: int
 
@@ -118,7 +119,7 @@ def launches(graph: Graph) -> Iterator[Launch]:
 
 def launches_of(op: Op, graph: Graph) -> Iterator[Launch]:
     """Return an operation of ``graph`` as a launch, and after it every kernel of its bodies that is counted."""
-    stack = [iter([Launch(op, graph, 1)])]
+    stack = [iter([Launch(op, graph, graph, 1)])]
     while stack:
         launch = next(stack[-1], None)
         if launch is None:
@@ -129,4 +130,4 @@ def launches_of(op: Op, graph: Graph) -> Iterator[Launch]:
         for region, times in zip(launch.op.regions, fact.times if fact else (), strict=False):
             if times:
                 scope = region if times > 1 else launch.scope
-                stack.append(iter([Launch(inner, scope, launch.times * times) for inner in region.body]))
+                stack.append(iter([Launch(inner, region, scope, launch.times * times) for inner in region.body]))

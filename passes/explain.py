@@ -13,6 +13,7 @@ from ..ir.primitives import Primitive, flops
 from ..targets import Efficiency, Quantity, Target, format_si
 from .arithmetic import arithmetic_precision, why_floats
 from .base import PassError
+from .bodies import Bodies, Launch, bodies_of, launches, nested_bodies
 from .cost import Cost, Estimate, estimate
 from .fuse import kernel_ops, pattern_of
 from .lower import Work
@@ -44,19 +45,21 @@ class Explanation:
     steps: tuple[Step, ...]
 
 
-def find_kernel(graph: Graph, name: str) -> Op:
-    """Return the kernel that holds the node, value or module called ``name``.
+def find_kernel(graph: Graph, name: str) -> Launch:
+    """Return the kernel that holds the node, value or module called ``name``, in the graph or a body inside it.
 
     Raises:
         PassError: there is none; close names are suggested.
     """
-    names: dict[str, Op] = {}
-    for op in graph.body:
-        values = [value.name for inner in kernel_ops(op) for value in inner.results]
-        origins = [origin.name for origin in op.loc.origins]
-        modules = [inner.loc.module for inner in kernel_ops(op) if inner.loc.module]
-        for candidate in (op.label, *origins, *(value.name for value in op.results), *values, *modules):
-            names.setdefault(candidate, op)
+    counted = {launch.op: launch for launch in launches(graph)}
+    bodies = nested_bodies(graph)
+    uncounted = (
+        Launch(op, body.region, body.scope, 0) for body in bodies for op in body.region.body if op not in counted
+    )
+    names: dict[str, Launch] = {}
+    for launch in (*(counted[op] for op in graph.body), *counted.values(), *uncounted):
+        for candidate in _names(launch.op):
+            names.setdefault(candidate, launch)
     if name in names:
         return names[name]
     partial = [candidate for candidate in names if name in candidate]
@@ -65,27 +68,38 @@ def find_kernel(graph: Graph, name: str) -> Op:
     raise PassError(f"no kernel holds a node called {name!r}", help=help)
 
 
-def explain(graph: Graph, op: Op, target: Target, evidence: EvidenceSource | None = None) -> Explanation:
-    """Return the derivation of a kernel's cost on ``target``; the graph must have been lowered.
+def _names(op: Op) -> Iterator[str]:
+    """What a kernel may be called: its operations' names, their values' and modules'."""
+    yield op.label
+    yield from (origin.name for origin in op.loc.origins)
+    yield from (value.name for value in op.results)
+    yield from (value.name for inner in kernel_ops(op) for value in inner.results)
+    yield from (inner.loc.module for inner in kernel_ops(op) if inner.loc.module)
+
+
+def explain(launch: Launch, target: Target, evidence: EvidenceSource | None = None) -> Explanation:
+    """Return the derivation of a kernel's cost on ``target``, each time it is launched; it must have been lowered.
 
     ``evidence`` is where measurements come from, if there are any.
     """
-    made = estimate(op, graph, Roofline.of(target))
+    op = launch.op
+    made = estimate(op, launch.scope, Roofline.of(target))
     operations = tuple((inner.base_name, inner.label) for inner in kernel_ops(op))
     steps = (
         *_work_steps(op),
-        *_precision_steps(op, graph, target),
+        *_precision_steps(op, launch.graph, target),
         *_compute_steps(made),
         *_memory_steps(made),
         *_efficiency_steps(made, evidence),
         *_time_steps(op, made, target),
+        *_body_steps(launch),
     )
     return Explanation(op.label, pattern_of(op), operations, steps)
 
 
 def _work_steps(op: Op) -> Iterator[Step]:
     for inner in kernel_ops(op):
-        for primitive in inner.facts[Work].primitives if Work in inner.facts else ():
+        for primitive in inner.facts[Work].beside.primitives if Work in inner.facts else ():
             counted = f" = {primitive.macs:,} MAC" if primitive.macs else ""
             yield Step("work", f"{inner.base_name}: {_sizes(primitive)}{counted}, {flops(primitive):,} FLOP")
     if "rule" in op.attributes:
@@ -155,7 +169,7 @@ def _efficiency_steps(made: Estimate, evidence: EvidenceSource | None) -> Iterat
 
 def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
     yield Step("dispatch", f"a launch by {target.runtime.name}", made.dispatch_seconds, _cite(target.runtime.dispatch))
-    cost = op.facts.get(Cost)
+    cost = cost.beside or cost if (cost := op.facts.get(Cost)) else None
     bound = f"; bound by {cost.bound}" if cost else ""
     yield Step("time", f"dispatch + max(compute, memory){bound}", made.seconds)
     if cost:
@@ -168,6 +182,25 @@ def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
             yield Step("interval", formula, source=_cite(default))
     for reason in made.unknown:
         yield Step("unknown", reason)
+
+
+def _body_steps(launch: Launch) -> Iterator[Step]:
+    """How often a kernel of a body is launched; what becomes of a control operation's bodies, and their sum."""
+    op = launch.op
+    if launch.times != 1:
+        yield Step("launches", f"{launch.times:,} in an inference" if launch.times else "in a body that is not counted")
+    fact, cost = op.facts.get(Bodies), op.facts.get(Cost)
+    if fact is None:
+        return
+    for number, body in enumerate(bodies_of(op)):
+        taken = fact.times[number]
+        runs = f"{'at most ' if body.runs.at_most else ''}{taken:,} ×" if taken else "not counted:"
+        seconds = fact.seconds[number] if fact.seconds else None
+        why = "the branch that takes longest" if taken and body.runs.one_of else body.runs.why
+        amounts = f"{fact.macs[number]:,} MAC, {fact.bytes[number]:,} B in {len(body.region.body)} operations"
+        yield Step(body.region.name or "body", f"{runs} {amounts} ({why})", seconds)
+    if cost:
+        yield Step("all", "its own time and that of its bodies, as often as they run", cost.seconds)
 
 
 def _cite(constant: Quantity | object) -> str:

@@ -8,11 +8,14 @@ import pytest
 from backend_suite import SuiteCase, disagreement, file_cases, node_cases, steered
 
 from graphs.frontends.onnx import load_onnx
+from graphs.ir import Op, definition
+from graphs.ir.primitives import Unknown
 from graphs.passes.base import Context
 from graphs.passes.bodies import nested_bodies
 from graphs.passes.lower import Lower, Work
 from graphs.passes.shape import ShapeInference
 from graphs.targets import load_target
+from graphs.tools.operator_table import primitives_of
 
 TARGET = "intel-core-i7-12700k"
 SHARDS = 8
@@ -54,10 +57,18 @@ def _faults(cases: Iterable[SuiteCase]) -> Iterator[str]:
                 yield f"{case.name}: {fault}"
         for region in (graph, *(body.region for body in nested_bodies(graph))):
             for op in region.body:
+                yield from (f"{case.name}: {op.name} is not listed with {tag}" for tag in _unlisted(op))
                 for unknown in op.facts[Work].beside.unknown:
                     open_ = open_trips and "known" in unknown.reason
                     if not open_ and UNCOUNTED.get(op.name, "\n") not in unknown.reason:
                         yield f"{case.name}: {op.name} {unknown.reason}"
+
+
+def _unlisted(op: Op) -> set[str]:
+    """Primitives that an operation was lowered to, and the list of operators does not name."""
+    entry = definition(op.name)
+    made = {each.tag for each in op.facts[Work].beside.primitives if not isinstance(each, Unknown)}
+    return made - set(primitives_of(entry)) if entry else made
 
 
 def test_the_suite_is_there() -> None:

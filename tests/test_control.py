@@ -342,3 +342,14 @@ def test_what_is_unknown_in_a_body_is_named() -> None:
     proto.graph.node[0].attribute[0].g.value_info.append(value("next", [ROWS, WIDTH]))
     (unknown,) = report(proto).total.unknown
     assert (unknown.name, unknown.operator) == ("rot", "com.example.Rotary")
+
+
+def test_a_control_operation_and_the_kernels_in_it_are_explained(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "choice.onnx"
+    onnx.save(choice(), path)
+    both = run(f"--target={CPU}", "--explain=choose", path).out
+    assert "then_branch not counted: 32,768 MAC, 20,480 B" in both
+    assert "else_branch 1 × 65,536 MAC" in both and "the branch that takes longest" in both
+    assert "in a body that is not counted" in run(f"--target={CPU}", "--explain=cheap", path).out
+    onnx.save(counted(6), path)
+    assert "6 in an inference" in run(f"--target={CPU}", "--explain=second", path).out

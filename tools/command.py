@@ -194,6 +194,8 @@ _PARAMETERS: list[click.Parameter] = [
     _other("--list-passes", "listing", flag_value="passes", help="List the passes and their options."),
     _other("--list-targets", "listing", flag_value="targets", help="List the devices, their runtimes and modes."),
     _other("--list-ops", "listing", flag_value="ops", help="List the operators known."),
+    _other("--list-format", type=click.Choice(["table", "markdown", "json"]), default="table",
+           help="How --list-ops is written."),
     _other("--completion", type=click.Choice(_SHELLS), callback=_print_completion, expose_value=False, is_eager=True,
            metavar="|".join(_SHELLS), help='For eval "$(graphs-opt --completion=bash)".'),
     _other("--version", is_flag=True, callback=_print_version, expose_value=False, is_eager=True,

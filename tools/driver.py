@@ -64,7 +64,7 @@ def run(options: Options) -> int:
         if options.listing:
             from .listings import listing
 
-            _to_stdout(listing(options.listing, _view(options, None)))
+            _to_stdout(listing(options.listing, _view(options, None), options.list_format))
             return 0
         if options.run_reproducer:
             return _run_reproducer(session, Path(options.run_reproducer))

@@ -6,6 +6,7 @@ import textwrap
 from fnmatch import fnmatchcase
 
 from ..passes.base import PassError
+from ..passes.bodies import Launch
 from ..passes.explain import Explanation, Step, explain, find_kernel
 from ..passes.lower import Work
 from ..passes.report import Report
@@ -31,10 +32,13 @@ def explanation(report: Report, node: str, target: Target, view: View) -> str:
     """
     matching = [kernel for kernel, label in zip(report.kernels, labels(report.kernels), strict=True)
                 if kernel.results and fnmatchcase(label, node)]  # fmt: skip
-    op = report.graph.value(matching[0].results[0]).op if matching else find_kernel(report.graph, node)
-    if Work not in op.facts:
+    if matching:
+        launch = Launch(report.graph.value(matching[0].results[0]).op, report.graph, report.graph, 1)
+    else:
+        launch = find_kernel(report.graph, node)
+    if Work not in launch.op.facts:
         raise PassError(f"{node}: nothing to explain yet", help="the pipeline needs cost: --passes=fuse,lower,cost")
-    found = explain(report.graph, op, target, report.evidence)
+    found = explain(launch, target, report.evidence)
     others = f"  {'kernels':<{_TOPIC_WIDTH}}{len(matching)} match; this is the first\n" if len(matching) > 1 else ""
     text = _headline(found, view) + others + "".join(_step(step, view) for step in found.steps)
     return harmless(text, view.color)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir import definitions
 from ..passes.index import NAMED_PIPELINES
 from ..passes.instrumentation import PassStatistics
 from ..passes.options import options_of
@@ -12,13 +11,16 @@ from ..passes.plugins import find_pass, pass_names
 from ..targets import list_runtimes, list_targets
 from .emit.layout import Column, fitted, rendered
 from .emit.view import View
+from .operator_table import markdown, operator_rows, rows_as_json
 from .units import duration, percent
 
 __all__ = ["listing", "statistics_table", "timing_table"]
 
 
-def listing(what: str, view: View) -> str:
-    """Return the list of passes, targets or operators."""
+def listing(what: str, view: View, format: str = "table") -> str:
+    """Return the list of passes, targets or operators; operators also as ``markdown`` or ``json``."""
+    if what == "ops" and format != "table":
+        return markdown() if format == "markdown" else rows_as_json()
     lists: dict[str, Callable[[View], str]] = {"passes": _passes, "targets": _targets, "ops": _operators}
     return lists[what](view)
 
@@ -57,12 +59,14 @@ def _targets(view: View) -> str:
 
 
 def _operators(view: View) -> str:
-    entries = list(definitions().values())
+    rows = operator_rows()
     columns = [
-        _text("operator", [entry.name for entry in entries], 0),
-        _text("kind", [entry.kind.value for entry in entries], 1),
-        _text("work", ["counted" if entry.lower else "unknown" for entry in entries], 2),
-        _text("what it does", [_first_sentence(entry.doc) for entry in entries], 3),
+        _text("operator", [row.name for row in rows], 0),
+        _text("kind", [row.kind for row in rows], 1),
+        _text("work", [row.status for row in rows], 2),
+        _text("primitives", [", ".join(row.primitives) for row in rows], 4),
+        _text("types", [row.types for row in rows], 5),
+        _text("what it does", [row.doc for row in rows], 3),
     ]
     return _table(columns, view)
 

@@ -42,6 +42,7 @@ class Options:
     stats: bool
     dump_pipeline: bool
     listing: str | None
+    list_format: str
     load_plugin: tuple[str, ...]
     split_input_file: bool
     run_reproducer: str | None
