@@ -107,7 +107,7 @@ def operation_type(primitive: Primitive) -> str:
     if isinstance(primitive, Conv):
         return _conv_type(primitive)
     if isinstance(primitive, Gemm):
-        if primitive.steps > 1:
+        if primitive.steps != 1:
             return "recurrent"
         return "matmul" if primitive.weight else "matmul_activation"
     return _OTHER_TYPES[type(primitive)]

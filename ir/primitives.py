@@ -79,7 +79,7 @@ class Gemm(_Counted):
 
     @property
     def work_class(self) -> str:
-        return "recurrent" if self.steps > 1 else "gemm"
+        return "gemm" if self.steps == 1 else "recurrent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..ir import Graph, TensorType, open_symbols, possible, substitute
+from ..ir import Graph, Op, TensorType, open_symbols, possible, runs_of, substitute
+from ..ir.ops.control import BOUND_TRIPS, trips_symbol
 from .base import Context, Pass, PassError, closest
 
 __all__ = ["Bind"]
@@ -36,10 +37,10 @@ class Bind(Pass):
             PassError: ``--dim`` names a dimension that the model does not have, leaves one negative or makes a tensor
                 larger than any can be, or one that must be a number stays open under ``--strict``.
         """
-        symbols = _input_symbols(graph)
+        symbols, loops = _input_symbols(graph), dict(_loops(graph))
         for name in context.dims:
-            if name not in symbols and name != EVERY:
-                known = ", ".join(symbols) or "none"
+            if name not in symbols and name not in loops and name != EVERY:
+                known = ", ".join((*symbols, *loops)) or "none"
                 raise PassError(
                     f"bind: the model has no symbolic dimension {name!r}{closest(name, symbols)}",
                     help=f"symbolic dimensions of this model: {known}",
@@ -52,6 +53,7 @@ class Bind(Pass):
         if left and default is not None:
             context.warn("bind", f"{', '.join(left)} bound to {default}; bind with --dim NAME=VALUE")
             extents.update(dict.fromkeys(left, default))
+        extents.update(_bind_trips(loops, context))
         if extents:
             _bind_graph(graph, extents)
             _check_sizes(graph)
@@ -67,6 +69,27 @@ def _stated(graph: Graph, symbols: Collection[str]) -> dict[str, int]:
 def _input_symbols(graph: Graph) -> list[str]:
     """Names of the symbols in the inputs' types, each once, in order."""
     return list(dict.fromkeys(symbol.name for op in graph.inputs for symbol in open_symbols(op.result.type)))
+
+
+def _loops(graph: Graph) -> Iterator[tuple[str, Op]]:
+    """Operations whose bodies run as often as only running the model tells, by the name of their trips."""
+    for op in graph.walk():
+        symbol = trips_symbol(op) if op.regions else None
+        if symbol is not None and any(runs.at_most or runs.times == symbol for runs in runs_of(op)):
+            yield symbol.name, op
+
+
+def _bind_trips(loops: Mapping[str, Op], context: Context) -> dict[str, int]:
+    """Tell each loop the trips that ``--dim`` gives; leave them open as a symbol, unless figures must be numbers."""
+    extents: dict[str, int] = {}
+    for name, op in loops.items():
+        given = context.dims.get(name, context.dims.get(EVERY))
+        if given is not None:
+            extents[name] = given
+        if given is not None or not context.numbers:
+            bound = trips_symbol(op) if given is None else given
+            op.attributes = MappingProxyType({**op.attributes, BOUND_TRIPS: bound})
+    return extents
 
 
 def _bind_graph(graph: Graph, extents: Mapping[str, int]) -> None:

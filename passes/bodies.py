@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import cast
 
 from ..ir import Attribute, Fact, Graph, Op, Runs, Value, runs_of, symbols_of
+from ..ir.ops.control import BOUND_TRIPS
 
 __all__ = [
     "Bodies", "Body", "Launch", "bodies_of", "constant_attributes", "launches", "launches_of", "nested_bodies",
@@ -34,9 +35,9 @@ class Body:
 
     @property
     def times(self) -> int | None:
-        """How often it runs; ``None`` where only running the model tells."""
+        """How often it runs, a symbol where ``bind`` left it open; ``None`` where only running the model tells."""
         symbols = symbols_of(self.runs.times)
-        tells = all(symbol.known and symbol.lower > 0 for symbol in symbols)
+        tells = all(symbol.known and (symbol.lower > 0 or BOUND_TRIPS in self.op.attributes) for symbol in symbols)
         return cast(int, self.runs.times) if tells else None
 
 
@@ -129,5 +130,5 @@ def launches_of(op: Op, graph: Graph) -> Iterator[Launch]:
         fact = launch.op.facts.get(Bodies)
         for region, times in zip(launch.op.regions, fact.times if fact else (), strict=False):
             if times:
-                scope = region if times > 1 else launch.scope
+                scope = launch.scope if isinstance(times, int) and times == 1 else region
                 stack.append(iter([Launch(inner, region, scope, launch.times * times) for inner in region.body]))

@@ -102,6 +102,10 @@ def _work_steps(op: Op) -> Iterator[Step]:
         for primitive in inner.facts[Work].beside.primitives if Work in inner.facts else ():
             counted = f" = {primitive.macs:,} MAC" if primitive.macs else ""
             yield Step("work", f"{inner.base_name}: {_sizes(primitive)}{counted}, {flops(primitive):,} FLOP")
+    if Bodies in op.facts:
+        work = op.facts[Work]
+        whole = f"{work.macs:,} MAC, {work.flops:,} FLOP, {work.bytes:,} B"
+        yield Step("work", f"{op.base_name} with all that its bodies do: {whole}")
     if "rule" in op.attributes:
         yield Step("fused", f"by the rule for {pattern_of(op)}", source=str(op.attributes["rule"]))
 

@@ -169,7 +169,7 @@ def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: boo
     results = {output.operands[0] for output in region.outputs}
     captures = body.op.attributes.get("captures")
     own = len(region.inputs) - (captures if isinstance(captures, int) else 0)
-    again = body.times is None or body.times > 1
+    again = not isinstance(body.times, int) or body.times > 1
     outside = {entry.result for entry in (region.inputs[own:] if again else region.inputs)}
     kept = [each for each in storages if not (results & set(each.values) or outside & set(each.values))]
     peak: int = largest(0, *dict.fromkeys(_live_bytes(kept, len(steps))))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from ..calibration.roofline import Roofline
-from ..ir import Dim, Expression, Graph, Kind, Op, TensorType, Value, kind_of, symbols_of
+from ..ir import Dim, Expression, Graph, Kind, Op, Symbol, TensorType, Value, kind_of, symbols_of
 from ..targets import format_si
 from .arithmetic import arithmetic_precision, macs_by_precision
 from .base import Context
@@ -84,7 +84,7 @@ def _bodies(kernels: Sequence[Op], all_seconds: float, free_views: bool, rooflin
         owner = pending.popleft()
         fact = owner.op.facts[Bodies]
         for number, body in enumerate(bodies_of(owner.op)):
-            counted = owner.counted and fact.times[number] > 0
+            counted = owner.counted and fact.times[number] != 0
             times = owner.times * fact.times[number] if counted else 1
             members = [op for op in body.region.body if not (free_views and _is_view(op))]
             inside = []
@@ -123,7 +123,7 @@ def _launched(kernel: KernelReport, times: int) -> KernelReport:
 
 
 def _extent(dim: Dim) -> int | str:
-    return dim if isinstance(dim, int) else str(dim)
+    return dim if isinstance(dim, int) else dim.name if isinstance(dim, Symbol) else str(dim)
 
 
 def _open_dimensions(kernels: Sequence[KernelReport], total: Total) -> tuple[OpenDimension, ...]:

@@ -353,3 +353,46 @@ def test_a_control_operation_and_the_kernels_in_it_are_explained(tmp_path: Path,
     assert "in a body that is not counted" in run(f"--target={CPU}", "--explain=cheap", path).out
     onnx.save(counted(6), path)
     assert "6 in an inference" in run(f"--target={CPU}", "--explain=second", path).out
+
+
+# -- trips that nobody knows ------------------------------------------------------------------------------------------
+
+TRIPS = 'trips of "loop"'
+
+
+def symbolic(proto: ModelProto, **dims: int) -> Report:
+    return graphs.run("fuse,lower,memory", load_onnx(proto), target=CPU, dims=dims)
+
+
+def test_unknown_trips_are_a_symbol_where_no_figure_must_be_a_number() -> None:
+    found = symbolic(counted(None))
+    assert found.total.exact
+    assert str(found.total.macs) == f"{2 * PRODUCT}*'{TRIPS}'"
+    assert found.total.macs.substitute({TRIPS: 7}) == symbolic(counted(7)).total.macs  # type: ignore[attr-defined]
+    assert found.bodies[0].times == TRIPS
+
+
+def test_bound_trips_are_trips(tmp_path: Path, run: Run) -> None:
+    bound = graphs.run("fuse,lower,memory,cost", load_onnx(counted(None)), target=CPU, dims={TRIPS: 7})
+    known = report(counted(7))
+    assert bound.total.exact
+    for name in ("macs", "flops", "bytes", "seconds", "weight_bytes"):
+        assert getattr(bound.total, name) == getattr(known.total, name)
+    path = tmp_path / "loop.onnx"
+    onnx.save(counted(None), path)
+    assert "459 kMAC" in run("-q", f"--target={CPU}", "--dim", f"{TRIPS}=7", path).out
+    assert f"--dim '{TRIPS}=N'" in run(f"--target={CPU}", path).out
+    wrong = run("-q", f"--target={CPU}", "--dim", "trips=7", path)
+    assert wrong.code == 1 and TRIPS in wrong.err
+
+
+def test_trips_may_be_an_open_dimension() -> None:
+    steps = [node("MatMul", ["row", "W"], ["m"]), node("Add", ["m", "s"], ["next"])]
+    inner = body("step", steps, [value("s", [1, 16]), value("row", [1, 16])], "next", "m")
+    scan = node("Scan", ["s0", "rows"], ["last", "all"], name="scan", body=inner, num_scan_inputs=1)
+    entries = [value("s0", [1, 16]), value("rows", ["seq", 1, 16])]
+    proto = model([scan], entries, ["last", "all"], [weight("W", floats(16, 16))])
+    opened = symbolic(proto)
+    assert str(opened.total.macs) == "256*seq"
+    assert symbolic(proto, seq=5).total.macs == 5 * 256
+    assert "256·seq" in str(emit("table", [opened], View(width=150)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..expression import Expression
 from ..graph import Graph, Op, Value
 from ..primitives import Copy
 from ..registry import Kind, Lowering, Runs, define
@@ -17,7 +18,6 @@ from .reading import (
     UNKNOWN_DIM,
     constant_dims,
     constant_number,
-    data_dim,
     dim_product,
     integer,
     integers,
@@ -30,7 +30,7 @@ from .sequence import common_type, element_type, sequence_length, sequence_of
 __all__ = ["BOUND_TRIPS", "open_trips", "trips_symbol"]
 
 BOUND_TRIPS = "trips"
-"""Attribute of a loop whose trips ``--dim`` gives."""
+"""Attribute of a loop whose trips ``--dim`` gives, or a pipeline leaves open."""
 
 _FOREVER = 2**31
 """Trip counts from here on stand for "until the condition is false": exporters write the largest integer there is."""
@@ -41,8 +41,9 @@ def trips_symbol(op: Op) -> Symbol:
     return Symbol(f'trips of "{op.label}"', 0)
 
 
-def _bound_trips(op: Op) -> int | None:
-    return integer(op, BOUND_TRIPS, 0) if BOUND_TRIPS in op.attributes else None
+def _bound_trips(op: Op) -> Dim | None:
+    bound = op.attributes.get(BOUND_TRIPS)
+    return bound if isinstance(bound, int | Expression) else None
 
 
 def open_trips(op: Op) -> Runs:
@@ -106,7 +107,7 @@ def _loop_runs(op: Op) -> Sequence[Runs]:
     started = condition is None or bool(constant_number(condition))
     if most is not None and started and _always_true(op.regions[0].outputs[0].operands[0], op.regions[0]):
         return (Runs(most, "the trip count is a constant" if isinstance(most, int) else f"the trip count is {most}"),)
-    if most is None or _bound_trips(op) is not None:
+    if most is None or isinstance(_bound_trips(op), int):
         return (open_trips(op),)
     return (Runs(most, "it stops when its condition is false", at_most=True),)
 
@@ -121,9 +122,7 @@ def _loop_types(op: Op) -> tuple[Type, ...] | None:
     if len(made) != len(op.results) or carried < 0:
         return None
     (runs,) = _loop_runs(op)
-    count = runs.times
-    if runs.at_most or count == trips_symbol(op):
-        count = data_dim(op, 0, count if runs.at_most else UNKNOWN_DIM)
+    count = Symbol(trips_symbol(op).name, 0, runs.times) if runs.at_most else runs.times
     types: list[Type] = []
     for index, value in enumerate(made):
         entering = op.operand(2 + index) if index < carried else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from ...passes.report import BodyReport, Report
@@ -41,7 +42,7 @@ def described(bodies: Sequence[BodyReport]) -> str:
     if isinstance(body.times, int):
         times = "never runs" if not body.times else f"{'at most ' if body.at_most else ''}{body.times:,} ×"
         return f"{times} {_amounts(body) if body.times else ''}: {body.why}".replace(" :", ":")
-    return f"{body.times}, each {_amounts(body)}; bind with --dim '{body.times}=N'"
+    return f"{body.times}, each {_amounts(body)}; bind with --dim {shlex.quote(f'{body.times}=N')}"
 
 
 def _amounts(body: BodyReport) -> str:

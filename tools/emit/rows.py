@@ -110,8 +110,9 @@ def with_bodies(rows: Sequence[Row], report: Report, grouped: bool) -> list[Row]
 
 
 def _inside(row: Row, depth: int, timed: bool, whole: float) -> Row:
-    share = ((row.seconds or 0.0) if timed else row.flops) / whole if whole else None
-    return replace(row, depth=depth, share=share)
+    part = (row.seconds or 0.0) if timed else row.flops
+    known = whole and not isinstance(whole, Expression) and not isinstance(part, Expression)
+    return replace(row, depth=depth, share=part / whole if known else None)
 
 
 def _rows(kernels: Sequence[KernelReport], grouped: bool, controls: frozenset[int]) -> list[Row]:

@@ -135,7 +135,7 @@ def _columns(rows: Sequence[Row], view: View, mixed: bool) -> list[Column]:
     columns = [
         Column(view.by, names, 0, right=False, least=_LEAST_NAME),
         Column("pattern", tuple(row.pattern for row in rows), 4 if by_kernel else 13, right=False, least=20),
-        column("×", 6, lambda row: str(row.count) if row.name and (row.count > 1 or not by_kernel) else ""),
+        column("×", 6, lambda row: str(row.count) if row.name and (row.count != 1 or not by_kernel) else ""),
         column("output", 8, lambda row: row.output, right=False),
         column("MACs", 5, lambda row: _bounded(row, brief(count(row.macs), _WIDEST))),
         column("FLOPs", 7, lambda row: _bounded(row, brief(count(row.flops), _WIDEST))),
