@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..ir import Graph, Op, TensorType
+from ..ir import CONSTANT, INPUT, OUTPUT, Graph, Kind, Op, TensorType, kind_of
 from ..targets import Target
-from .fuse import kernel_ops
+from .lower import KERNEL
 
 __all__ = ["Footprint", "footprint"]
+
+_WITHOUT_STATE = frozenset({Kind.VIEW, Kind.CONTROL})
 
 _BY_CHANNEL = frozenset({"tfl.CONV_2D", "tfl.DEPTHWISE_CONV_2D", "tfl.TRANSPOSE_CONV"})
 """Operators that keep a multiplier and a shift for each channel of their result."""
@@ -16,8 +19,8 @@ _BY_CHANNEL = frozenset({"tfl.CONV_2D", "tfl.DEPTHWISE_CONV_2D", "tfl.TRANSPOSE_
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of RAM: the arena's activations, and what the interpreter keeps of tensors and operators. Bytes of flash:
-    the model as it is stored, and the runtime's own code, without the kernels that it links.
+    """Bytes of RAM: the arena's activations, and what the interpreter keeps of tensors, operators and variables.
+    Bytes of flash: the model as it is stored, and the runtime's own code, without the kernels that it links.
 
     ``sram_size`` and ``flash_size`` are what the device has, ``None`` where its file does not say.
     """
@@ -45,15 +48,18 @@ def footprint(graph: Graph, target: Target, arena_bytes: int, weight_bytes: int)
     upkeep = target.runtime.arena.upkeep
     if upkeep is None:
         return None
-    operators = [inner for op in graph.body for inner in kernel_ops(op)]
+    members = list(_members(graph))
+    operators = [op for op in members if op.name not in (INPUT, OUTPUT, CONSTANT)]
     stored = graph.attributes.get("file_bytes")
     return Footprint(
         arena_bytes=arena_bytes,
         upkeep_bytes=int(
             upkeep.fixed.value
-            + upkeep.per_tensor.value * _tensors(graph)
+            + upkeep.per_tensor.value * sum(len(op.results) for op in members)
             + upkeep.per_operator.value * len(operators)
+            + upkeep.per_kernel.value * sum(kind_of(op) not in _WITHOUT_STATE and bool(op.results) for op in operators)
             + upkeep.per_channel.value * sum(map(_channels, operators))
+            + sum(_variables(operators).values())
         ),
         model_bytes=stored if isinstance(stored, int) else weight_bytes,
         code_bytes=int(upkeep.code.value),
@@ -62,11 +68,15 @@ def footprint(graph: Graph, target: Target, arena_bytes: int, weight_bytes: int)
     )
 
 
-def _tensors(graph: Graph) -> int:
-    """Tensors of the file: activations and constants, those inside kernels once."""
-    inside = sum(len(op.results) for kernel in graph.body for op in kernel_ops(kernel) if op is not kernel)
-    outside = sum(len(op.results) for op in graph.ops if kernel_ops(op) == (op,))
-    return inside + outside
+def _members(graph: Graph) -> Iterator[Op]:
+    """What stands in the file: kernels taken apart, and the operators of every subgraph."""
+    for op in graph.ops:
+        if op.name == KERNEL:
+            yield from op.regions[0].body
+            continue
+        yield op
+        for region in op.regions:
+            yield from _members(region)
 
 
 def _channels(op: Op) -> int:
@@ -74,6 +84,17 @@ def _channels(op: Op) -> int:
     if op.name not in _BY_CHANNEL or not isinstance(type_, TensorType) or not type_.static or not type_.dims:
         return 0
     return 0 if type_.dtype.is_float else type_.dims[-1]
+
+
+def _variables(operators: Iterable[Op]) -> dict[Op, int]:
+    """Bytes of each resource variable, by the operation that names it: what is put there or taken from there."""
+    sizes: dict[Op, int] = {}
+    for op in operators:
+        value = {"tfl.ASSIGN_VARIABLE": op.operand(1), "tfl.READ_VARIABLE": next(iter(op.results), None)}.get(op.name)
+        handle = op.operand(0)
+        if value is not None and handle is not None:
+            sizes[handle.op] = max(sizes.get(handle.op, 0), value.bytes or 0)
+    return sizes
 
 
 def _size(target: Target, holds: str) -> int | None:

@@ -82,10 +82,13 @@ def _hashable_item(value: Attribute) -> object:
 
 
 def drop_dead(graph: Graph) -> int:
-    """Remove operations whose results nothing reads; return how many. Inputs stay, unused constants go."""
+    """Remove operations whose results nothing reads; return how many. Inputs stay, unused constants go.
+
+    What has no results is there for its effect: it writes a variable.
+    """
     removed = 0
     for op in reversed(graph.ops):
-        if op.name not in (INPUT, OUTPUT) and not graph.users(op):
+        if op.name != INPUT and op.results and not graph.users(op):
             graph.erase(op)
             removed += op.name != CONSTANT
     return removed

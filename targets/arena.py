@@ -18,11 +18,12 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What a runtime on a microcontroller keeps beside activations and weights: RAM by tensor, operator and channel of
-    quantised convolutions, fixed RAM, and its own code."""
+    """What a runtime on a microcontroller keeps beside activations and weights: RAM by tensor, by operator, by operator
+    that computes, and by channel of quantised convolutions; fixed RAM; and its own code."""
 
     per_tensor: Quantity
     per_operator: Quantity
+    per_kernel: Quantity
     per_channel: Quantity
     fixed: Quantity
     code: Quantity
@@ -56,6 +57,6 @@ def read_arena(top: Section) -> Arena:
 
 
 def _read_upkeep(section: Section) -> Upkeep:
-    section.only("per_tensor", "per_operator", "per_channel", "fixed", "code", "source", "note")
-    names = ("per_tensor", "per_operator", "per_channel", "fixed", "code")
+    names = ("per_tensor", "per_operator", "per_kernel", "per_channel", "fixed", "code")
+    section.only(*names, "source", "note")
     return Upkeep(*(section.quantity(name, "size") for name in names))
