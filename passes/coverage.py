@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..ir import Graph
 from .base import Context, Pass
+from .bodies import launches
 from .cost import Cost
 from .fuse import kernel_ops
 from .lower import Work
@@ -32,15 +33,22 @@ class Coverage(Pass):
 
 
 def coverage_rows(graph: Graph) -> Sequence[CoverageRow]:
-    """One row for each quality of evidence among the kernels' costs, and one for operators whose work is unknown."""
+    """One row for each quality of evidence among the kernels' costs, and one for operators whose work is unknown.
+
+    Kernels of bodies count for themselves, as often as they are launched.
+    """
     rows: dict[str, CoverageRow] = {}
-    for op in graph.body:
-        work, cost = op.facts.get(Work), op.facts.get(Cost)
+    for launch in launches(graph):
+        work, cost = launch.op.facts.get(Work), launch.op.facts.get(Cost)
         if work is None or cost is None:
             continue
+        work, cost = work.beside, cost.beside or cost
         evidence = UNKNOWN if cost.bound == "unknown" else evidence_word(cost.quality, cost.confidence)
         old = rows.get(evidence, CoverageRow(evidence, 0, 0, 0.0))
         rows[evidence] = CoverageRow(
-            evidence, old.ops + len(kernel_ops(op)), old.flops + work.flops, old.seconds + cost.seconds
+            evidence,
+            old.ops + len(kernel_ops(launch.op)),
+            old.flops + launch.times * work.flops,
+            old.seconds + launch.times * cost.seconds,
         )
     return tuple(rows.values())

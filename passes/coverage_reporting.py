@@ -13,6 +13,7 @@ from ..ir import Op
 from ..ir.errors import GraphsError
 from ..ir.primitives import flops
 from ..targets import Target, parse_target
+from .bodies import launches
 from .calibrate import Calibration, Match, is_free, kernel_of
 from .cost import Cost
 from .coverage_report import (
@@ -43,12 +44,17 @@ _FP32 = "fp32"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A kernel of the graph with what is known of it."""
+    """A kernel of the graph or a body in it, launched so many ``times``, with what is known of each launch."""
 
     op: Op
     kernel: Kernel
     cost: Cost
     calibration: Calibration | None
+    times: int = 1
+
+    @property
+    def seconds(self) -> float:
+        return self.times * self.cost.seconds
 
     @property
     def quality(self) -> Quality:
@@ -56,7 +62,7 @@ class _Row:
 
     @property
     def costed(self) -> Costed:
-        return Costed(self.cost, None if self.quality is Quality.MISSING else self.kernel)
+        return Costed(self.cost, None if self.quality is Quality.MISSING else self.kernel, self.times)
 
 
 def coverage_report(report: Report) -> CoverageReport:
@@ -74,9 +80,9 @@ def coverage_report(report: Report) -> CoverageReport:
             )
         return CoverageReport(report.target, "", report.precision, report.target, (), _summary(()), (), ())
     rows = [
-        _Row(op, kernel_of(op, graph), cost, op.facts.get(Calibration))
-        for op in graph.body
-        if not is_free(op, context.target) and (cost := op.facts.get(Cost))
+        _Row(op, kernel_of(op, launch.scope), cost.beside or cost, op.facts.get(Calibration), launch.times)
+        for launch in launches(graph)
+        if not is_free(op := launch.op, context.target) and (cost := op.facts.get(Cost))
     ]
     setting = setting_of(context.target, context.precision or precision_of(graph))
     kernels = tuple(_kernel(row) for row in rows)
@@ -108,20 +114,20 @@ def _kernel(row: _Row) -> KernelCoverage:
         row.op.label,
         row.kernel.pattern,
         row.kernel.operation_type,
-        row.kernel.flops,
-        row.kernel.bytes,
-        row.cost.seconds,
+        row.times * row.kernel.flops,
+        row.times * row.kernel.bytes,
+        row.seconds,
         row.quality,
         row.calibration.entry if row.calibration else "",
         row.cost.efficiency,
-        tuple(_primitive(part, match) for part, match in zip(parts, found, strict=True)),
+        tuple(_primitive(part, match, row.times) for part, match in zip(parts, found, strict=True)),
     )
 
 
-def _primitive(part: Part, match: Match | None) -> PrimitiveCoverage:
+def _primitive(part: Part, match: Match | None, times: int) -> PrimitiveCoverage:
     made = match or _unmatched(operation_type(part.primitive))
     return PrimitiveCoverage(
-        part.op.label, made.operation_type, flops(part.primitive), part.bytes, made.quality, made.entry,
+        part.op.label, made.operation_type, times * flops(part.primitive), times * part.bytes, made.quality, made.entry,
         made.efficiency, made.std, made.proxy,
     )  # fmt: skip
 
@@ -192,9 +198,9 @@ def _reason(members: Sequence[_Row], share: float, half_width: float) -> str:
     bounds: dict[str, float] = {}
     grounds: dict[str, float] = {}
     for row in members:
-        bounds[row.cost.bound] = bounds.get(row.cost.bound, 0.0) + row.cost.seconds
+        bounds[row.cost.bound] = bounds.get(row.cost.bound, 0.0) + row.seconds
         ground = _ground(row)
-        grounds[ground] = grounds.get(ground, 0.0) + row.cost.seconds
+        grounds[ground] = grounds.get(ground, 0.0) + row.seconds
     bound = max(bounds, key=bounds.__getitem__)
     binds = {"compute": "bound by compute", "dispatch": "bound by launches", "unknown": "work unknown"}
     words = [binds.get(bound, f"bound by {bound}"), max(grounds, key=grounds.__getitem__)]
@@ -225,7 +231,7 @@ def _gaps(rows: Sequence[_Row], types: Sequence[str], sums: _Sums, command: Call
             Gap(
                 name,
                 len(open_),
-                sum(row.kernel.bytes for row in open_),
+                sum(row.times * row.kernel.bytes for row in open_),
                 sums.whole.half_width / whole,
                 sums.without(name).half_width / whole,
                 command(name),

@@ -20,6 +20,7 @@ from graphs.ir import Op, SequenceType, TensorType
 from graphs.passes.bodies import Bodies, launches
 from graphs.passes.calibrate import described, is_free
 from graphs.passes.cost import Cost
+from graphs.passes.coverage_reporting import coverage_report
 from graphs.passes.lower import Work
 from graphs.passes.memory import memory_plan
 from graphs.passes.report import Report
@@ -396,3 +397,14 @@ def test_trips_may_be_an_open_dimension() -> None:
     assert str(opened.total.macs) == "256*seq"
     assert symbolic(proto, seq=5).total.macs == 5 * 256
     assert "256·seq" in str(emit("table", [opened], View(width=150)))
+
+
+def test_coverage_accounts_for_the_kernels_of_bodies() -> None:
+    """As many FLOPs and seconds as the same trips written out, and what the loop itself does."""
+    looped, flat = report(counted(7)), report(written_out(7))
+    assert sum(row.flops for row in looped.coverage) == flat.total.flops
+    assert sum(row.seconds for row in looped.coverage) == pytest.approx(looped.total.seconds)
+    made, other = coverage_report(looped), coverage_report(flat)
+    assert made.summary.flops == other.summary.flops == flat.total.flops
+    assert made.summary.seconds == pytest.approx(looped.total.seconds)
+    assert {kernel.name for kernel in made.kernels} == {"loop", "first", "relu", "second"}
