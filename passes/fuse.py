@@ -14,7 +14,8 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
   (:mod:`.replacement`);
 - ``match: PATTERN`` with ``name``, ``where``, ``kind`` and ``quantized`` — operations that become one kernel
   (:mod:`.patterns`), one that computes on what its operands are dequantised from;
-- ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it.
+- ``chain: {producers: […], consumers: […]}`` — a kernel of a producer kind merges into the kernel that alone reads it;
+  with ``shared: true`` others may read it as well.
 
 A kernel is an operation ``graphs.kernel`` with its operations in a region. An operation that no rule takes is a
 kernel of its own. Bodies of control operations are fused like the graph that they stand in.
@@ -267,45 +268,84 @@ def _first(
 # -- chain ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """A step that merges kernels of ``producers`` into those of ``consumers`` that read them, and nothing else does.
+
+    ``shared`` producers may be read elsewhere too, by what the consumer does not wait for.
+    """
+
+    producers: frozenset[Kind]
+    consumers: frozenset[Kind]
+    shared: bool
+    where: str
+
+
 def _chain_step(options: Mapping[str, Any], where: str) -> Step:
     producers, consumers = (_kinds(option(options, "chain", key)) for key in ("producers", "consumers"))
+    chain = _Chain(producers, consumers, options.get("shared") is True, where)
 
     def apply(state: _State) -> None:
         for op in state.graph.body:
             if kind_of(op) in consumers and op.name not in (INPUT, OUTPUT, CONSTANT):
-                _absorb_producers(state, op, producers, consumers, where)
+                _absorb_producers(state, op, chain)
 
     return apply
 
 
-def _absorb_producers(
-    state: _State, op: Op, producers: frozenset[Kind], consumers: frozenset[Kind], where: str
-) -> None:
+def _absorb_producers(state: _State, op: Op, chain: _Chain) -> None:
     """Merge into ``op``'s group every producing group that nothing else reads, until there is none.
 
     A kernel has at most one member that is not of a consumer kind: two convolutions do not become one kernel.
     """
-    group = state.group_of.get(op) or _Group([op], "", where)
-    while (other := _mergeable(state, group, producers, consumers)) is not None:
+    group = state.group_of.get(op) or _Group([op], "", chain.where)
+    while (other := _mergeable(state, group, chain)) is not None:
         group.ops.extend(other.ops)
         group.name, group.quantized = "", group.quantized or other.quantized
         state.group_of.update((member, group) for member in group.ops)
 
 
-def _mergeable(state: _State, group: _Group, producers: frozenset[Kind], consumers: frozenset[Kind]) -> _Group | None:
+def _mergeable(state: _State, group: _Group, chain: _Chain) -> _Group | None:
     members = set(group.ops)
-    heavy = _heaviest(group) not in consumers
+    heavy = _heaviest(group) not in chain.consumers
     for producer in (value.op for member in group.ops for value in member.inputs):
         if producer in members or producer.name in (INPUT, CONSTANT):
             continue
         other = state.group_of.get(producer) or _Group([producer], "", group.where)
         kind = _heaviest(other)
-        if kind not in producers or (heavy and kind not in consumers):
+        if kind not in chain.producers or (heavy and kind not in chain.consumers):
             continue
         inside = members.union(other.ops)
-        if all(user in inside for member in other.ops for user in state.graph.each_user(member)):
+        elsewhere = [user for member in other.ops for user in state.graph.each_user(member) if user not in inside]
+        if not elsewhere or (chain.shared and not _waits_for(state, inside, elsewhere)):
             return other
     return None
+
+
+def _waits_for(state: _State, inside: set[Op], starts: Sequence[Op]) -> bool:
+    """Whether an operation of ``inside`` reads what follows from ``starts``: then they cannot be one kernel.
+
+    Operations of one group run together, so that what follows from one follows from all.
+    """
+    place = state.graph.cached(_places)
+    last = max(place[op] for op in inside)
+    seen: set[Op] = set()
+    pending = list(starts)
+    while pending:
+        op = pending.pop()
+        if op in inside:
+            return True
+        if op in seen or (place[op] > last and op not in state.group_of):
+            continue
+        group = state.group_of.get(op)
+        for member in group.ops if group else (op,):
+            seen.add(member)
+            pending.extend(state.graph.each_user(member))
+    return False
+
+
+def _places(graph: Graph) -> dict[Op, int]:
+    return {op: place for place, op in enumerate(graph.ops)}
 
 
 def _heaviest(group: _Group) -> Kind:

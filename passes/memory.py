@@ -236,8 +236,8 @@ def _shared_storage(
 
 def _aliases(op: Op) -> bool:
     """Whether results lie in operand 0's memory whatever their extents: a slice, a broadcast."""
-    entry = definition(op.name)
-    return entry is not None and entry.aliases
+    entries = [definition(member.name) for member in kernel_ops(op)]
+    return all(entry is not None and entry.aliases for entry in entries)
 
 
 def _views_weight(op: Op, of: dict[Value, Storage]) -> bool:
