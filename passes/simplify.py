@@ -13,12 +13,12 @@ __all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
 def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
     """Turn every operation that reads only constants into a constant of its result's type; return how many.
 
-    The runtime computes those once, when it loads the model, but for the operators that it is to ``keep``. Values are
-    not computed here: types suffice.
+    The runtime computes those once, when it loads the model, but for the operators that it is to ``keep`` (``aten.*``:
+    all of a dialect). Values are not computed here: types suffice.
     """
-    folded = 0
+    folded, kept = 0, frozenset(keep)
     for op in graph.body:
-        if op.results and not op.regions and op.name not in keep and _foldable(op):
+        if op.results and not op.regions and not {op.name, f"{op.dialect}.*"} & kept and _foldable(op):
             results = [(value.name, value.type) for value in op.results]
             known = folded_attributes(op.inputs)
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]

@@ -332,3 +332,29 @@ def test_what_cannot_be_exported_says_why() -> None:
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(FrontendError, match=r"int is no torch\.nn\.Module"):
         graphs.from_torch(3, torch.ones(2))
+
+
+# -- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_the_tree_of_modules_names_their_classes() -> None:
+    from graphs.tools.emit.modules import module_rows
+
+    report = graphs.run("fuse,lower,cost", captured(Network(), torch.randn(IMAGE)), target=EAGER)
+    rows = [(row.name, row.depth) for row in module_rows(report)]
+    assert ("stem (Conv2d)", 0) in rows and ("head (Linear)", 0) in rows
+    assert ("layers.0,1 (Block)", 0) in rows or ("0–1 (Block)", 1) in rows
+    assert any(name.startswith("norm (BatchNorm2d)") for name, _ in rows)
+
+
+def test_eager_computes_from_weights_every_time() -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.weight.exp() + torch.arange(4)
+
+    graph = graphs.run("fuse,lower,cost", captured(Module(), torch.randn(4)), target=EAGER).graph
+    assert sorted(names(graph)) == ["add", "arange", "exp", "mul"]

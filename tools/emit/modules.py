@@ -1,8 +1,11 @@
-"""Kernels as the tree of the framework's modules, with each branch's sum; repeated blocks are shown once."""
+"""Kernels as the tree of the framework's modules, with each branch's sum; repeated blocks are shown once.
+
+Where the source says of which class a module is, its name is followed by that: ``layer1 (Sequential)``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...passes.report import KernelReport, Report
@@ -22,6 +25,7 @@ class _Branch:
     """A module: the kernels in it and below it, and the modules below it by name."""
 
     name: str
+    kind: str = ""
     kernels: list[KernelReport] = field(default_factory=list)
     below: dict[str, _Branch] = field(default_factory=dict)
 
@@ -44,10 +48,13 @@ def module_of(kernel: KernelReport) -> tuple[str, ...]:
 def module_rows(report: Report) -> list[Row]:
     """The tree in graph order, each branch before what is below it."""
     root = _Branch("")
+    known = report.graph.attributes.get("modules")
+    kinds = known if isinstance(known, Mapping) else {}
     for kernel in report.kernels:
-        branch = root
+        branch, path = root, ""
         for name in module_of(kernel):
-            branch = branch.below.setdefault(name, _Branch(name))
+            path = f"{path}.{name}" if path else name
+            branch = branch.below.setdefault(name, _Branch(name, str(kinds.get(path, ""))))
             branch.kernels.append(kernel)
     return list(_rows([root], 0))
 
@@ -62,6 +69,9 @@ def _rows(alike: Sequence[_Branch], depth: int) -> Iterator[Row]:
         while _passes_through(group[0]):
             group = [only for branch in group for only in branch.below.values()]
             name = f"{name}.{_name(group)}"
+        kinds = {branch.kind for branch in group}
+        if len(kinds) == 1 and "" not in kinds:
+            name = f"{name} ({kinds.pop()})"
         yield row_of(name, [kernel for branch in group for kernel in branch.kernels], depth)
         yield from _rows(group, depth + 1)
 
