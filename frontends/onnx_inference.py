@@ -144,9 +144,9 @@ def _inferred(model: ModelProto, values: bool) -> bytes:
 
 
 def _allowance(model: ModelProto) -> tuple[int, int]:
-    """Seconds and bytes: several times what a sound model of that size takes."""
+    """Seconds and bytes: many times what a sound model of that size takes, and less than anybody waits for."""
     size: int = model.ByteSize()
-    return 10 + size // 1_000_000, (1 << 29) + 30 * size
+    return 2 + size // 500_000, (1 << 29) + 30 * size
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import graphs
-from graphs.frontends import FrontendError
+from graphs.frontends import FrontendError, onnx_inference
 from graphs.frontends.onnx import load_onnx
 from graphs.ir import ParseError, VerificationError, parse
 from graphs.ir.limits import MOST_ELEMENTS
@@ -170,6 +170,28 @@ def test_what_onnx_does_not_survive_is_survived(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "node 'y' lacks an operand" in done.stderr and "4 models" not in done.stdout
+
+
+def test_what_onnx_never_finishes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its inference of this equation goes on for ever, where the element type is none that there is."""
+    monkeypatch.setattr(onnx_inference, "_allowance", lambda model: (1, 1 << 29))
+    model = made([helper.make_node("Einsum", ["x"], ["y"], equation="-.")], {"x": []}, opset=28)
+    model.graph.input[0].type.tensor_type.elem_type = 43
+    assert "'-.' does not fit" in analysed(load_onnx(model)).total.unknown[0].reason
+
+
+def test_shares_of_what_is_open_are_left_out() -> None:
+    """Work in two precisions over open dimensions: neither is a share of the other that a number could say."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("DynamicQuantizeLinear", ["m"], ["q", "s", "z"]),
+        helper.make_node("MatMulInteger", ["q", "v"], ["y"]),
+    ]
+    weights = {"w": np.ones((4, 4), np.float32), "v": np.ones((4, 4), np.int8)}
+    graph = load_onnx(made(nodes, {"x": ["n", 4]}, weights))
+    context = Context(graphs.load_target(TARGET))
+    PassManager(parse_passes("shape,fuse,lower,memory")).run(graph, context)
+    assert "n" in str(emit("table", [build_report(graph, context)], View()))
 
 
 def test_a_recurrence_in_more_than_two_directions_is_unknown() -> None:

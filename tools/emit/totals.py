@@ -103,10 +103,11 @@ def _traffic(total: Total) -> str:
 
 
 def _by_precision(total: Total) -> str:
-    """``(int8 98 %, fp32 2 %)`` where multiply-accumulates run in several precisions."""
-    split = sorted(total.macs_by_precision.items(), key=lambda item: -item[1])
-    if len(split) < 2:
+    """``(int8 98 %, fp32 2 %)`` where multiply-accumulates run in several precisions, all of them numbers."""
+    parts = total.macs_by_precision
+    if len(parts) < 2 or not all(isinstance(macs, int) for macs in (total.macs, *parts.values())):
         return ""
+    split = sorted(parts.items(), key=lambda item: -item[1])
     return f" ({', '.join(f'{name} {rounded(macs / total.macs)}' for name, macs in split)})"
 
 
