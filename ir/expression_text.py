@@ -22,6 +22,7 @@ TEXT_LIMIT = 20_000
 _NESTING_LIMIT = 40
 _DIGIT_LIMIT = 400
 _EXPONENT_LIMIT = 64
+_BIT_LIMIT = 4096
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _TOKEN = re.compile(
@@ -184,7 +185,10 @@ class _Parser:
             return base
         if self.kind != "number" or len(self.token) > 3 or int(self.token) > _EXPONENT_LIMIT:
             self.fail("expected a small exponent")
-        return base ** int(self._advance())
+        exponent = int(self._advance())
+        if isinstance(base, int) and base.bit_length() * exponent > _BIT_LIMIT:
+            self.fail("a number is too large")
+        return base**exponent
 
     def _atom(self) -> Any:
         if self.kind == "number":

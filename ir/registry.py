@@ -215,6 +215,8 @@ def lowering(op: Op) -> Lowering:
         if not all(0 <= amount <= MOST_WORK for amount in amounts if isinstance(amount, int)):
             raise ValueError("its work comes out negative, or more than any machine can do")
         return lowered
+    except OpenDimension as error:
+        return _unknown(f"the work of {op.label!r} is open: {error}")
     except MALFORMED as error:
         return _unknown(f"{op.name} {op.label!r} does not fit its operator: {error}")
 

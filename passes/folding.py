@@ -186,4 +186,5 @@ def _plain(item: Any, dtype: DType) -> bool | int | float | Expression | None:
         return bool(item)
     if dtype.is_float:
         return float(item)
-    return int(item) if not isinstance(item, Fraction) and int(item) == item else None
+    whole = int(item) if not isinstance(item, Fraction) and int(item) == item else None
+    return whole if whole is not None and -(1 << 63) <= whole < 1 << 64 else None

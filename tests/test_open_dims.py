@@ -354,3 +354,19 @@ def test_numeric_passes_refuse_expressions() -> None:
     assert isinstance(work.macs, Expression)
     with pytest.raises(OpenDimension):
         float(work.macs)
+
+
+def test_hostile_shape_arithmetic_ends() -> None:
+    """Numbers beside an extent that square themselves, powers of powers, sums that never simplify."""
+    nodes = [helper.make_node("Shape", ["x"], ["s0"])]
+    for step in range(64):
+        nodes.append(helper.make_node("Mul", [f"s{step}", f"s{step}"], [f"s{step + 1}"]))
+        nodes.append(helper.make_node("Pow", [f"s{step}", "most"], [f"p{step}"]))
+        nodes.append(helper.make_node("Max", [f"s{step}", f"p{step}"], [f"m{step}"]))
+    nodes.append(helper.make_node("Expand", ["one", "s64"], ["y"]))
+    inputs = [helper.make_tensor_value_info("x", F32, ["n", 3, "m"])]
+    weights = constants(most=[2**62, 2**62, 2], one=np.ones((1, 1, 1), "float32"))
+    outputs = [helper.make_tensor_value_info("y", F32, None)]
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, weights))
+    report = graphs.run("fuse,lower,memory", load_onnx(model), target=TARGET)
+    assert not report.total.exact

@@ -16,6 +16,10 @@ from .reading import Array
 __all__ = ["converted", "has_expressions", "of_extents"]
 
 
+_MOST_RAISED = 64
+"""Exponents of integers of 64 bits up to which a power is worked out."""
+
+
 def has_expressions(*arrays: Array | None) -> bool:
     """Whether one of these arrays holds expressions."""
     return any(array is not None and array.dtype == object for array in arrays)
@@ -71,6 +75,12 @@ def _divided(a: Any, b: Any) -> Any:
     raise Undecided(f"the sign of {a} / {b} depends on the dimensions that are open")
 
 
+def _raised(a: Any, b: Any) -> Any:
+    if not isinstance(b, int) or not 0 <= b <= _MOST_RAISED:
+        raise Undecided(f"{a} to the power of {b}")
+    return a**b
+
+
 def _not(a: Any) -> bool:
     return not a
 
@@ -94,7 +104,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Neg": operator.neg,
     "Not": _not,
     "Or": lambda a, b: bool(a or b),
-    "Pow": operator.pow,
+    "Pow": _raised,
     "Sub": operator.sub,
     "Sum": operator.add,
     "Where": lambda condition, a, b: a if condition else b,
