@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..ir.expression import UNKNOWN_DIM, Expression, Symbol, apply, sum_of, symbols_of
+from ..ir.counts import apply, sum_of, symbols_of
+from ..ir.expression import UNKNOWN_DIM, Expression, Symbol
 from ..ir.expression_text import ExpressionError, parse_expression
 from ..ir.types import Dim
 

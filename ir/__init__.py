@@ -4,7 +4,8 @@ Nothing here imports anything else of the project.
 """
 
 from .attributes import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Attribute, Dense
-from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided, symbols_of
+from .counts import symbols_of
+from .expression import UNKNOWN_DIM, Count, Expression, OpenDimension, Symbol, Undecided
 from .expression_text import ExpressionError, expression_text, parse_expression
 from .facts import Fact, FactMap
 from .graph import CONSTANT, INPUT, OUTPUT, Graph, Op, Value

@@ -17,7 +17,7 @@ call symbolic shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     "UNKNOWN_DIM", "Count", "Expression", "Function", "Monomial", "Number", "OpenDimension", "Symbol", "Undecided",
-    "apply", "function_of", "is_unknown", "made_of", "product", "substituted", "sum_of", "symbols_of", "terms_of",
+    "function_of", "is_unknown", "made_of", "product", "terms_of",
 ]  # fmt: skip
 
 NODE_LIMIT = 4096
@@ -176,24 +176,16 @@ class Expression:
         return self._hash
 
     def __lt__(self, other: Any) -> bool:
-        from .inequalities import less
-
-        return less(self, other)
+        return _less(self, other)
 
     def __le__(self, other: Any) -> bool:
-        from .inequalities import less
-
-        return not less(other, self)
+        return not _less(other, self)
 
     def __gt__(self, other: Any) -> bool:
-        from .inequalities import less
-
-        return less(other, self)
+        return _less(other, self)
 
     def __ge__(self, other: Any) -> bool:
-        from .inequalities import less
-
-        return not less(self, other)
+        return not _less(self, other)
 
     # -- numbers ------------------------------------------------------------------------------------------------------
 
@@ -222,6 +214,8 @@ class Expression:
 
     def substitute(self, extents: Mapping[str, Any]) -> Any:
         """Return the expression with symbols replaced by numbers or other expressions; an ``int`` if none is left."""
+        from .counts import sum_of
+
         if not self.known:
             return self
         return sum_of(
@@ -307,9 +301,13 @@ class Function(Expression):
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
+        from .counts import symbols_of
+
         return symbols_of(*self.args)
 
     def substitute(self, extents: Mapping[str, Any]) -> Any:
+        from .counts import apply, substituted
+
         return apply(self.kind, tuple(substituted(arg, extents) for arg in self.args))
 
     def __eq__(self, other: object) -> bool:
@@ -326,44 +324,10 @@ UNKNOWN_DIM = Symbol("?")
 """A dimension that cannot be expressed; two of them need not be equal."""
 
 
-def symbols_of(*counts: int | Expression) -> tuple[Symbol, ...]:
-    """Return the symbols in numbers and expressions, each once, sorted by name."""
-    found = {symbol for count in counts if isinstance(count, Expression) for symbol in count.symbols}
-    return tuple(sorted(found, key=lambda symbol: symbol.name))
+def _less(one: Any, other: Any) -> bool:
+    from .inequalities import less
 
-
-def substituted(count: Any, extents: Mapping[str, Any]) -> Any:
-    """Return a number as it is, an expression with its symbols replaced."""
-    return count.substitute(extents) if isinstance(count, Expression) else count
-
-
-def sum_of(counts: Iterable[Any]) -> Any:
-    """Return a sum; of many expressions faster than one after another."""
-    whole: Number = 0
-    terms: dict[Monomial, Number] = {}
-    for count in counts:
-        if not isinstance(count, Expression):
-            whole += count
-            continue
-        if not count.known:
-            return UNKNOWN_DIM
-        for monomial, factor in count.terms.items():
-            terms[monomial] = terms.get(monomial, 0) + factor
-    if not terms:
-        return whole
-    terms[()] = terms.get((), 0) + whole
-    return made_of(terms)
-
-
-def apply(kind: str, args: tuple[Any, ...]) -> Any:
-    """Return the function ``kind`` of numbers and expressions, simplified."""
-    from .inequalities import extreme
-
-    if kind == "//":
-        return args[0] // args[1]
-    if kind == "bit_length":
-        return args[0].bit_length()
-    return extreme(kind, args)
+    return less(one, other)
 
 
 # -- polynomials ------------------------------------------------------------------------------------------------------

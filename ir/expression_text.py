@@ -12,7 +12,8 @@ import re
 from fractions import Fraction
 from typing import Any, NoReturn
 
-from .expression import UNKNOWN_DIM, Expression, Function, Monomial, Number, Symbol, apply
+from .counts import apply
+from .expression import UNKNOWN_DIM, Expression, Function, Monomial, Number, Symbol
 
 __all__ = ["ExpressionError", "expression_text", "function_text", "parse_expression"]
 

@@ -13,13 +13,13 @@ from math import prod
 from typing import Any, overload
 from zlib import crc32
 
+from .counts import apply
 from .expression import (
     UNKNOWN_DIM,
     Expression,
     Function,
     Symbol,
     Undecided,
-    apply,
     function_of,
     is_unknown,
     made_of,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .attributes import Dense
-from .expression import Expression, Symbol, symbols_of
+from .counts import symbols_of
+from .expression import Expression, Symbol
 from .types import OptionalType, SequenceType, TensorType, Type
 
 __all__ = ["open_symbols", "substitute"]

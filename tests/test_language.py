@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import graphs
-from graphs.ir.expression import substituted
+from graphs.ir.counts import substituted
 from graphs.passes.base import Context
 from graphs.passes.manager import PassManager, parse_passes
 from graphs.passes.report import Report

@@ -99,8 +99,8 @@ def bindings(draw: st.DrawFn, names: tuple[str, ...]) -> dict[str, int]:
     return {name: draw(st.integers(_LEAST.get(name, 2), _MOST.get(name, 300))) for name in names}
 
 
-def assert_exported_equal(name: str, examples: int) -> None:
-    graph = load_onnx(MODELS / "dynamic" / f"{name}.onnx")
+def assert_exported_equal(path: Path, examples: int) -> None:
+    graph = load_onnx(path)
     names = dict.fromkeys(symbol.name for op in graph.inputs for symbol in open_symbols(op.result.type))
 
     @settings(max_examples=examples, deadline=None, derandomize=True)
@@ -113,13 +113,17 @@ def assert_exported_equal(name: str, examples: int) -> None:
 
 @pytest.mark.parametrize("name", ["lstm", "selected_tokens"])
 def test_exported_networks_bound_afterwards_are_those_bound_before(name: str) -> None:
-    assert_exported_equal(name, 2)
+    assert_exported_equal(MODELS / "dynamic" / f"{name}.onnx", 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(path.stem for path in (MODELS / "dynamic").glob("*.onnx")))
-def test_every_exported_network_bound_afterwards_is_that_bound_before(name: str) -> None:
-    assert_exported_equal(name, 5)
+@pytest.mark.parametrize(
+    "path",
+    [*(MODELS / "dynamic").glob("*.onnx"), *(MODELS.parent / "decoders").glob("*.onnx")],
+    ids=lambda path: path.stem,
+)
+def test_every_exported_network_bound_afterwards_is_that_bound_before(path: Path) -> None:
+    assert_exported_equal(path, 3)
 
 
 # -- a transformer's block as exporters write it, run by onnxruntime ---------------------------------------------------

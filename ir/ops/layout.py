@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from ..expression import is_unknown, symbols_of
+from ..counts import symbols_of
+from ..expression import is_unknown
 from ..graph import Op
 from ..inequalities import never_negative
 from ..primitives import Copy, Primitive

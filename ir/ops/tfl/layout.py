@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ...expression import sum_of
+from ...counts import sum_of
 from ...graph import Op
 from ...primitives import Copy, Elementwise, Primitive
 from ...registry import Kind, Lowering, define
