@@ -38,6 +38,8 @@ MOST_PER_OP = 1.5
 MOST_BYTES = 2_000_000_000
 MOST_DECODER_BYTES = 1_000_000_000
 MOST_DECODER_SECONDS = 15
+ANSWER = ("import", "load", "run", "report", "table")
+"""What `graphs-opt` does for a table; the other formats count towards the seconds per operation only."""
 DECODERS = {"Llama 1B": LLAMA_1B, "Llama 70B": LLAMA_70B, "Maverick 400B": MAVERICK_400B}
 SMALL = Decoder(2, 96, 6, 2, 24, 320, 160, 64, 8, 2, shared=True, moe_step=2)
 FORMS = {"as exported": as_exported, "as built": as_built, "as built, 4 bits": partial(as_built, bits=4)}
@@ -153,7 +155,8 @@ def decoders(repeat: int, folder: Path) -> bool:
             least = least or per_op
             expected = (shape.macs(*dims.values()), shape.cache_bytes(1, 4096), 0)
             same = (found["macs"], found["kv_cache_bytes"], found["unknown"]) == expected
-            seconds, peak = found["seconds"] + found["steps"]["import"], max(run["peak_bytes"] for run in runs)
+            seconds = sum(found["steps"][step] for step in ANSWER)
+            peak = max(run["peak_bytes"] for run in runs)
             fits = per_op <= MOST_PER_OP * least and peak < MOST_DECODER_BYTES and seconds < MOST_DECODER_SECONDS
             print(
                 f"  {shape.parameters / 1e9:.1f} G parameters, weights {found['weight_bytes'] / 1e9:.1f} GB;"
