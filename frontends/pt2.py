@@ -140,8 +140,8 @@ class _Archive:
                 return None
             size = prod(type_.dims) * type_.dtype.bits // 8
             content = self._read(file, 1 << 20)[:size]
-            if len(content) < size:
-                raise DamagedProgramError(f"{file} has {len(content)} bytes, {type_} needs {size}")
+            if len(content) < size:  # a program saved on the meta device has types only
+                return None
             return Dense(type_, tuple(np.frombuffer(content, name).tolist()))
 
         return read

@@ -64,6 +64,16 @@ def test_open_dimensions_and_small_constants(tmp_path: Path) -> None:
     assert table is not None and table.constant == Dense.of(DType.I64, (4,), (1, 2, 3, 4))
 
 
+def test_a_constant_without_bytes_is_a_type(tmp_path: Path) -> None:
+    """As programs saved on the meta device have them."""
+    values = {"c_table": tensor(4, dtype=5), "x": tensor(2, 4), "add": tensor(2, 4)}
+    nodes = [node("aten.add.Tensor", "add", self="x", other="c_table")]
+    document = program(values, nodes, ["add"], constants={"c_table": "table"})
+    graph = loaded(archive(document, {"table": (tensor(4, dtype=5), b"")}), tmp_path)
+    table = graph.body[0].operands[1]
+    assert table is not None and table.is_constant and table.constant is None
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
