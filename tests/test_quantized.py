@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from claims.models import BUNDLED
 from claims.quantized import CLAIM, RUNTIME, agreement, is_integer, weight_shares
@@ -17,6 +18,7 @@ from graphs.calibration.measure.onnxruntime import OnnxRuntime
 from graphs.calibration.measure.profile import join
 from graphs.calibration.roofline import ComputeTerm, Roofline
 from graphs.ir import DType
+from graphs.ir.expression import substituted
 from graphs.ir.primitives import Conv
 from graphs.passes.arithmetic import why_floats
 from graphs.passes.calibrate import described, kernel_of
@@ -150,6 +152,21 @@ def test_the_reason_for_floats_is_explained(quantised: Quantised) -> None:
     assert "no rule of the runtime" in why_floats(mean, graph)[0]
     integer = find_kernel(graph, "node_Conv_7")
     assert why_floats(integer, graph) == ("", "")
+
+
+def test_the_split_by_precision_holds_for_open_dimensions(quantised: Quantised, tmp_path: Path) -> None:
+    model = onnx.load(quantised("squeezenet1_1", "qdq"))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    del model.graph.value_info[:]
+    path = tmp_path / "open.onnx"
+    onnx.save(model, path)
+    left_open = graphs.run("fuse,lower", graphs.load(path), target=DEVICE)
+    whole = graphs.run("fuse,lower", graphs.load(quantised("squeezenet1_1", "qdq")), target=DEVICE).total
+    bound = {name: substituted(macs, {"batch": 1}) for name, macs in left_open.total.macs_by_precision.items()}
+    assert bound == whole.macs_by_precision and len(bound) == 2
+    table = str(emit("table", [left_open], View(width=200)))
+    assert f"int8 {whole.macs_by_precision['int8']:,}·batch" in table
 
 
 def test_a_float_network_says_nothing_of_precision() -> None:
