@@ -1,8 +1,8 @@
 """What the tool says of a network that onnxruntime's own quantisers quantised, in each of their three formats.
 
 - It does as many multiply-accumulates as the float network.
-- Its quantised weights take a quarter of the bytes: each 8-bit tensor, of those that convolutions and matrix products
-  multiply with, as many bytes as its float original has numbers. Biases are 32-bit as before; they, scales and zero
+- Its quantised weights take a quarter of the bytes: each 8-bit tensor of more than one dimension as many bytes as its
+  float original has numbers. Biases are 32-bit as before; they, scales and zero
   points are what the whole has beyond a quarter.
 - Its kernels are those of onnxruntime's optimised graph: all of them by kind and shape, as for float networks, and the
   integer ones among them by operator and shape, so that a product run in floats is told from one on integers.
@@ -20,7 +20,7 @@ from kernels import Kernel, executed_kernels, f1
 from quantise import FORMATS, quantise
 
 import graphs
-from graphs.ir import Graph, Kind, Op, TensorType, kind_of
+from graphs.ir import Graph, Op, TensorType
 from graphs.passes.fuse import main_op
 
 from .claim import Claim, Row
@@ -82,16 +82,9 @@ def weight_shares(original: Path, quantised: Path) -> tuple[float, float]:
 
 
 def _weights(path: Path) -> dict[str, int]:
-    """Bytes of the constants that are the second factor of a convolution or matrix product, by name."""
-    sizes: dict[str, int] = {}
-    for op in graphs.load(path).body:
-        if kind_of(op) is not Kind.CONTRACTION and op.base_name != "DequantizeLinear":
-            continue
-        for value in op.inputs:
-            wide = isinstance(value.type, TensorType) and (value.type.rank or 0) > 1
-            if value.is_constant and wide and value.bytes:
-                sizes[value.name] = value.bytes
-    return sizes
+    """Bytes of the constants of more than one dimension that something reads, by name."""
+    values = (value for op in graphs.load(path).body for value in op.inputs if value.is_constant)
+    return {v.name: v.bytes or 0 for v in values if isinstance(v.type, TensorType) and (v.type.rank or 0) > 1}
 
 
 def _all_weight_bytes(path: Path) -> int:
