@@ -18,7 +18,7 @@ from graphs.ir import Type
 
 from .shapes import inferred_types, type_faults
 
-__all__ = ["DATA_DEPENDENT", "Comparison", "compare", "open_inputs", "when_bound"]
+__all__ = ["DATA_DEPENDENT", "Comparison", "compare", "depending_on_data", "open_inputs", "when_bound"]
 
 DATA_DEPENDENT = frozenset({"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "StringSplit", "Unique"})
 """Operators whose results' extents follow from the values of their operands, or may."""
@@ -34,7 +34,7 @@ class Comparison:
     faults: tuple[str, ...]
 
 
-def _depending_on_data(path: Path) -> set[str]:
+def depending_on_data(path: Path) -> set[str]:
     """Names of the values that descend from an operator of :data:`DATA_DEPENDENT`."""
     found: set[str] = set()
     for node in onnx.load(path, load_external_data=False).graph.node:
@@ -74,7 +74,7 @@ def compare(
 def when_bound(path: Path, dims: Mapping[str, int]) -> Comparison:
     """Bind a network's open dimensions, run it, and compare the type of every value."""
     executed = executed_shapes(path, dims=dims)
-    return compare(inferred_types(path, dims), executed, _depending_on_data(path))
+    return compare(inferred_types(path, dims), executed, depending_on_data(path))
 
 
 def open_inputs(path: Path, opened: Path, names: Collection[str]) -> Path | None:
