@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from fuzz_seeds import made_up_models
 from onnx import TensorProto, helper, numpy_helper
 
 import graphs
@@ -192,6 +193,15 @@ def test_shares_of_what_is_open_are_left_out() -> None:
     context = Context(graphs.load_target(TARGET))
     PassManager(parse_passes("shape,fuse,lower,memory")).run(graph, context)
     assert "n" in str(emit("table", [build_report(graph, context)], View()))
+
+
+def test_launches_that_are_open_are_written() -> None:
+    """A scan over an open dimension launches its body's kernels that many times."""
+    (scan,) = [model for model in made_up_models() if model.graph.node[0].op_type == "Scan"]
+    graph, context = load_onnx(scan), Context(graphs.load_target(TARGET))
+    PassManager(parse_passes("shape,fuse,lower,memory")).run(graph, context)
+    record = json.loads(str(emit("json", [build_report(graph, context)], View())))
+    assert {kernel["launches"] for body in record["bodies"] for kernel in body["kernels"]} == {"time"}
 
 
 def test_a_recurrence_in_more_than_two_directions_is_unknown() -> None:

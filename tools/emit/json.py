@@ -184,7 +184,7 @@ def _kernel(label: str, kernel: KernelReport, counts: _Counts) -> dict[str, Any]
         "evidence": kernel.evidence,
         "entry": kernel.entry,
         "neighbours": kernel.neighbours,
-        "launches": kernel.launches,
+        "launches": counts(kernel.launches),
         "unknown": [_unknown(op) for op in kernel.unknown],
     }
 
