@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from ...ir import Expression
 from ...passes.report import Report, Total
 from ..terminal import visible
 from ..units import NOTHING, duration, rounded, si
