@@ -18,7 +18,7 @@ from graphs.calibration.measure.onnxruntime import OnnxRuntime
 from graphs.calibration.measure.profile import join
 from graphs.calibration.roofline import ComputeTerm, Roofline
 from graphs.ir import DType
-from graphs.ir.expression import substituted
+from graphs.ir.counts import substituted
 from graphs.ir.primitives import Conv
 from graphs.passes.arithmetic import why_floats
 from graphs.passes.calibrate import described, kernel_of
