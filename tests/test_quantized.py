@@ -145,12 +145,12 @@ def test_executed_integer_kernels_join_the_predicted_ones(quantised: Quantised) 
 
 def test_the_reason_for_floats_is_explained(quantised: Quantised) -> None:
     graph = graphs.run("fuse,lower,cost", graphs.load(quantised("squeezenet1_1", "qdq")), target=DEVICE).graph
-    steps = {step.topic: step for step in explain(graph, find_kernel(graph, "node_Conv_8"), load_target(DEVICE)).steps}
+    steps = {step.topic: step for step in explain(find_kernel(graph, "node_Conv_8"), load_target(DEVICE)).steps}
     assert steps["arithmetic"].formula == "in fp32: no QLinearConv, which wants same_type(x, q); x is ui8, q is i8"
     assert steps["arithmetic"].source.startswith("runtimes/onnxruntime-cpu.yaml:")
-    mean = find_kernel(graph, "node_mean")
+    mean = find_kernel(graph, "node_mean").op
     assert "no rule of the runtime" in why_floats(mean, graph)[0]
-    integer = find_kernel(graph, "node_Conv_7")
+    integer = find_kernel(graph, "node_Conv_7").op
     assert why_floats(integer, graph) == ("", "")
 
 
