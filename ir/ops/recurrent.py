@@ -25,6 +25,10 @@ _OTHER_OPS = {"RNN": 0, "GRU": 5, "LSTM": 4}
 """Products and sums that join the gates: LSTM f·c + i·g and o·h(c), GRU r·h, (1 - z)·n + z·h."""
 
 
+_JOINED_BY_MORE = frozenset({"AttnLSTM"})
+"""Layers whose weights meet more than the input's features: what was attended is joined to them."""
+
+
 def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
     x, r = ranked(op, 0), ranked(op, 2)
     if x is None or r is None or len(x[1]) != 3 or len(r[1]) != 3:
@@ -33,7 +37,7 @@ def _recurrence_types(op: Op) -> tuple[Type, ...] | None:
     seq, batch = (x[1][1], x[1][0]) if batch_first else x[1][:2]
     quantized = op.base_name == "DynamicQuantizeLSTM"  # whose weights are transposed
     w = ranked(op, 1)
-    if w is not None and len(w[1]) == 3:
+    if w is not None and len(w[1]) == 3 and op.base_name not in _JOINED_BY_MORE:
         agree("features of the input", x[1][2], "those of the weights", w[1][1 if quantized else 2])
     directions, hidden = r[1][0], integer(op, "hidden_size", 0) or r[1][1 if quantized else 2]
     state: tuple[Dim, ...] = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
