@@ -6,7 +6,7 @@ The table has what eager PyTorch took for pieces of ten networks on three device
 structures, with module paths, named as in the table. Each network is left out in turn, with all its batches,
 precisions and power modes; the model of ``graphs.calibration.analytic`` is fitted to the others. What is compared is
 the sum of the network's pieces at batch 1: ``pieces`` predicts each piece that was timed, ``graph`` the network from
-its kernels alone, not knowing how it was cut nor which calls launch nothing. ``curve`` is an efficiency over FLOPs for
+what its file shows, as graphs-opt does. ``curve`` is an efficiency over FLOPs for
 each kind of operation, fitted to the same rows.
 """
 

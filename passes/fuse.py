@@ -8,6 +8,9 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``merge_equal: true`` — common subexpressions;
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
+- ``strided_views: {copied_by: […], read_by: […]}`` — transposes are views, unless operators copy what they read through
+  one, outside kernels of certain names (:mod:`.eager`);
+- ``bias_kernels: {operators: […], device_classes: […]}`` — biases are added by kernels of their own;
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``own_dequantization: true``, ``run_on_integers: {…}`` and other rewrites of quantised graphs (:mod:`.rewrites`);
 - ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
@@ -32,11 +35,12 @@ from ..targets import RuleSource
 from .base import Context, Pass, PassError
 from .blocked_layout import blocked_values, reordered_bytes
 from .bodies import bodies_of, constant_attributes, show_constants
+from .eager import add_biases_apart, make_strided_views
 from .lower import KERNEL, QUANTIZED
 from .patterns import Match, Node, Pattern, PatternError, match_at, parse_pattern, root_names
 from .predicates import Condition, Environment, parse_condition
 from .replacement import Declined, decline, parse_replacement, replace_match
-from .rewrites import REWRITES, Rewrite, option, read_rewrite
+from .rewrites import REWRITES, Rewrite, operators, option, read_rewrite
 
 __all__ = ["Fuse", "Layout", "kernel_ops", "main_op", "pattern_of"]
 
@@ -193,9 +197,13 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
         return _chain_step(rule["chain"], where)
     if "blocked_layout" in rule:
         return _layout_step(int(option(rule["blocked_layout"], "blocked_layout", "block")))
+    if "strided_views" in rule:
+        return _strided_step(rule["strided_views"], where)
+    if "bias_kernels" in rule:
+        return _bias_step(rule["bias_kernels"], where)
     if (rewrite := read_rewrite(rule)) is not None:
         return _rewrite_step(rewrite, where)
-    steps = ", ".join(("match", "chain", "blocked_layout", *REWRITES))
+    steps = ", ".join(("match", "chain", "blocked_layout", "strided_views", "bias_kernels", *REWRITES))
     raise PatternError(f"a rule has one step among {steps}; this one has {', '.join(rule)}")
 
 
@@ -214,6 +222,31 @@ def _rewrite_step(rewrite: Rewrite, where: str) -> Step:
 def _layout_step(block: int) -> Step:
     def apply(state: _State) -> None:
         state.blocked, state.block = blocked_values(state.graph, block), block
+
+    return apply
+
+
+def _strided_step(options: Any, where: str) -> Step:
+    names = operators(option(options, "strided_views", "copied_by"))
+    reading = frozenset(option(options, "strided_views", "read_by"))
+
+    def apply(state: _State) -> None:
+        def copies(op: Op) -> bool:
+            group = state.group_of.get(op)
+            return op.name in names and (group is None or group.name not in reading)
+
+        state.context.count(f"fuse: {where}", make_strided_views(state.graph, copies, state.free))
+
+    return apply
+
+
+def _bias_step(options: Any, where: str) -> Step:
+    names = operators(option(options, "bias_kernels", "operators"))
+    classes = option(options, "bias_kernels", "device_classes")
+
+    def apply(state: _State) -> None:
+        if state.context.target.device.device_class in classes:
+            state.context.count(f"fuse: {where}", add_biases_apart(state.graph, names, state.free))
 
     return apply
 

@@ -22,7 +22,7 @@ from .siblings import split_siblings
 from .simplify import drop_dead, drop_no_ops, fold_constants, merge_equal
 from .transposes import push_transposes
 
-__all__ = ["REWRITES", "Rewrite", "option", "read_rewrite"]
+__all__ = ["REWRITES", "Rewrite", "operators", "option", "read_rewrite"]
 
 Rewrite = Callable[[Graph], int]
 """What changes a graph, and returns how often it did."""
@@ -53,7 +53,12 @@ def option(options: Any, step: str, key: str) -> Any:
     return options[key]
 
 
-def _operators(names: Any) -> frozenset[str]:
+def operators(names: Any) -> frozenset[str]:
+    """Return the operators that a list names, with their dialect.
+
+    Raises:
+        PatternError: it is no list.
+    """
     if not isinstance(names, Sequence) or isinstance(names, str):
         raise PatternError(f"expected a list of operators, got {names!r}")
     return frozenset(_operator(name) for name in names)
@@ -68,27 +73,27 @@ def _fold(graph: Graph) -> int:
 
 
 def _keeping(options: Any) -> Rewrite:
-    kept = _operators(option(options, "fold_constants", "keep"))
+    kept = operators(option(options, "fold_constants", "keep"))
     return lambda graph: fold_constants(graph, kept) + drop_dead(graph)
 
 
 def _dropping(options: Any) -> Rewrite:
-    names = _operators(options)
+    names = operators(options)
     return lambda graph: drop_no_ops(graph, names)
 
 
 def _propagating(options: Any) -> Rewrite:
-    names = _operators(options)
+    names = operators(options)
     return lambda graph: propagate_quantization(graph, names)
 
 
 def _quantizing(options: Any) -> Rewrite:
-    names = _operators(options)
+    names = operators(options)
     return lambda graph: quantize_weights(graph, names)
 
 
 def _on_integers(options: Any) -> Rewrite:
-    names = _operators(option(options, "run_on_integers", "operators"))
+    names = operators(option(options, "run_on_integers", "operators"))
     bits, having = option(options, "run_on_integers", "bits"), options.get("having", {})
     if not isinstance(bits, list) or not isinstance(having, Mapping):
         raise PatternError(f"run_on_integers takes a list of bits and the attributes to have, got {options!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ..sample import Setting
 from .estimator import AnalyticEstimator, kinds_of, launches_of
 from .fit import Level, Measured, fit
 from .model import Model
-from .parameters import CALLS, kind_of_kernel
 from .table import Run, table_of
 
 __all__ = ["Campaign", "Estimate", "Fitted", "Key", "fit_campaigns"]
@@ -34,13 +33,15 @@ Progress = Callable[[str], object]
 class Campaign:
     """What was measured together in one setting: ``runs`` of networks; ``device_class`` is ``cpu`` or ``gpu``.
 
-    Campaigns of different ``name`` in one setting had other software or clocks.
+    Campaigns of different ``name`` in one setting had other software or clocks. ``networks`` has the kernels that a
+    network's graph shows at batch 1, in order: what networks that were not measured are predicted from.
     """
 
     name: str
     setting: Setting
     device_class: str
     runs: tuple[Run, ...]
+    networks: Mapping[str, Sequence[Kernel]] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -146,7 +147,8 @@ def _left_out(campaigns: Sequence[Campaign], progress: Progress) -> dict[Key, di
         for campaign in rest:
             run = held[campaign.key]
             if run is not None:
-                found[campaign.key][name] = _estimate(run, _estimator(campaign, parameters[campaign.key]))
+                estimator = _estimator(campaign, parameters[campaign.key])
+                found[campaign.key][name] = _estimate(run, campaign.networks.get(name), estimator)
     return found
 
 
@@ -158,21 +160,17 @@ def _without(campaign: Campaign, network: str) -> Campaign:
     return replace(campaign, runs=tuple(run for run in campaign.runs if run.network != network))
 
 
-def _estimate(run: Run, estimator: AnalyticEstimator) -> Estimate:
+def _estimate(run: Run, network: Sequence[Kernel] | None, estimator: AnalyticEstimator) -> Estimate:
     table = table_of([run], estimator.device_class == "cpu")
     logs, _ = Model(table, estimator.device_class).logs(estimator.parameters)
     counts = np.asarray(table.runs.todense())[0]
-    kernels = [kernel for sample in run.samples for kernel in sample.kernels if _launched(kernel)]
+    kernels = [kernel for sample in run.samples for kernel in sample.kernels] if network is None else network
     return Estimate(
         float(table.seconds @ counts),
         float(estimator.seconds(kernels).sum()),
         float(np.exp(logs) @ counts),
         tuple((logs - np.log(table.seconds)).tolist()),
     )
-
-
-def _launched(kernel: Kernel) -> bool:
-    return kind_of_kernel(kernel) not in CALLS
 
 
 def _spreads(tried: Mapping[str, Estimate]) -> tuple[float, float]:

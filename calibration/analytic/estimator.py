@@ -151,7 +151,7 @@ def kinds_of(runs: Iterable[Run]) -> dict[str, Kind]:
                 counts = found.setdefault(kind_of_kernel(kernel), {})
                 key = (_entry(kernel), *_size(kernel))
                 counts[key] = counts.get(key, 0) + 1
-    return {name: _kind(counts) for name, counts in sorted(found.items()) if name not in CALLS}
+    return {name: _kind(counts) for name, counts in sorted(found.items())}
 
 
 def _kind(counts: Mapping[tuple[str, float, float], int]) -> Kind:

@@ -14,11 +14,12 @@ from ...ir.primitives import Normalization
 from ...targets.document import parse_document
 from ..kernel import Kernel
 
-__all__ = ["AFFINE", "CALLS", "KINDS", "LIBRARY", "NAMES", "STATE", "kind_of_kernel", "position", "prior"]
+__all__ = ["AFFINE", "CALLS", "KINDS", "LIBRARY", "NAMES", "STATE", "VIEW_CALL", "kind_of_kernel", "position", "prior"]
 
 Floats = NDArray[np.float64]
 
-CALLS = ("shape_call", "view_call", "module_call")
+VIEW_CALL = "view_call"
+CALLS = ("shape_call", VIEW_CALL, "module_call")
 """Calls that launch nothing and take their time: of a tensor's shape, of a view, of a module that evaluation skips."""
 
 KINDS = (
@@ -62,7 +63,7 @@ def position(name: str) -> int:
 def kind_of_kernel(kernel: Kernel) -> str:
     """Return the one of :data:`KINDS` that a kernel is."""
     if not kernel.primitives:
-        return kernel.pattern if kernel.pattern in CALLS else "layout"
+        return kernel.pattern if kernel.pattern in CALLS else "layout" if kernel.bytes else VIEW_CALL
     name = _OF_TYPE.get(kernel.operation_type, kernel.operation_type)
     main = kernel.main
     if isinstance(main, Normalization) and main.per_element == AFFINE:

@@ -118,10 +118,15 @@ class Pieces:
 
 
 def pieces_of(kernels: Sequence[Kernel], launches: float, ordered: bool) -> Pieces:
-    """Return a network's kernels, in order, in pieces of ``launches`` on average; see :func:`table_of`."""
+    """Return a network's kernels, in order, in pieces of ``launches`` on average; see :func:`table_of`.
+
+    A call that launches nothing is a piece of its own.
+    """
     known: dict[tuple[float, ...], int] = {}
     rows = [known.setdefault(row, len(known)) for row in _Context(ordered).rows(kernels)]
-    places = (np.arange(len(rows)) / max(launches, 1.0)).astype(np.int64)
+    calls = np.array([kind_of_kernel(kernel) in CALLS for kernel in kernels], dtype=bool)
+    places = np.floor(np.cumsum(~calls) / max(launches, 1.0)).astype(np.int64)
+    places[calls] = -1 - np.arange(int(calls.sum()))
     pieces = np.unique(places, return_inverse=True)[1]
     count = int(pieces.max()) + 1
     table = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,11 +14,10 @@ from ...calibration.importers.fx_names import Placed
 from ...calibration.importers.subgraphs import Campaign, JoinedRow, Row, call_of, join, read_rows
 from ...calibration.kernel import Kernel
 from ...calibration.sample import Sample, Setting
-from ...ir import CONSTANT, INPUT, DType, Graph, Kind, Op, TensorType, Value, kind_of
-from ...ir.primitives import Elementwise
-from ...passes.calibrate import is_free, kernel_of
-from ...passes.fuse import main_op, pattern_of
-from ...passes.lower import Work
+from ...ir import CONSTANT, INPUT, Graph, Kind, Op, kind_of
+from ...ir.ops.eager import BIAS
+from ...passes.calibrate import kernel_of
+from ...passes.fuse import kernel_ops, main_op
 from ...passes.reproducer import precision_named
 from ...targets import Target
 from .console import Console
@@ -27,11 +26,8 @@ from .settings import setting_of, spec_of, target_of_setting
 
 __all__ = ["Published", "placed_by", "subgraph_campaigns"]
 
-_COPYING = frozenset({"MatMul", "Einsum", "Gemm", "LayerNormalization"})
-"""Operators that copy what they read through a transpose."""
-
-_STRIDED = frozenset({"Attention"})
-"""Patterns whose kernels read through a transpose."""
+_OPERATORS = {BIAS: "Add"}
+"""Names under which operations stand in tables, where they are not the operator's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,16 @@ def _runs(path: Path, campaign: Campaign, rows: Sequence[Row], files: Mapping[st
         found.setdefault((one.row.model, one.row.batch), []).append(replace(one.sample, kernels=kernels))
     runs = tuple(Run(model, tuple(samples), batch) for (model, batch), samples in found.items())
     device_class = "gpu" if target.device.device_class == "gpu" else "cpu"
-    return Runs(campaign.hardware, campaign.setting, device_class, runs)
+    networks = _networks(files, dict.fromkeys(run.network for run in runs), target, campaign.precision)
+    return Runs(campaign.hardware, campaign.setting, device_class, runs, networks)
+
+
+def _networks(
+    files: Mapping[str, Path], names: Iterable[str], target: Target, precision: str
+) -> dict[str, tuple[Kernel, ...]]:
+    """The kernels that the target launches for networks, calls that launch nothing among them."""
+    describe = Describe(target, precision_named(precision))
+    return {name: tuple(one.kernel for one in describe(files[name])) for name in names if name in files}
 
 
 def _joined(
@@ -130,52 +135,26 @@ def placed_by(files: Mapping[str, Path], target: Target) -> Callable[[str, str],
             return None
         if (model, precision) not in known:
             graph = Describe(target, precision_named(precision)).graph(files[model])
-            known[model, precision] = _placed(graph, target)
+            known[model, precision] = _placed(graph)
         return known[model, precision]
 
     return placed
 
 
-def _placed(graph: Graph, target: Target) -> Sequence[Placed]:
-    """The kernels that eager PyTorch launches for a network: of what depends on its input, and is more than a view.
-
-    A matrix product or a normalisation copies what it is to read through a transpose; a GPU's convolution adds its bias
-    in a kernel of its own.
-    """
+def _placed(graph: Graph) -> Sequence[Placed]:
+    """The kernels that eager PyTorch launches for a network: of what depends on its input, and is more than a view."""
     live = _live(graph)
-    launched = [op for op in graph.body if op in live and not is_free(op, target) and not _strided(op, graph)]
-    found: list[Placed] = []
-    for op in launched:
-        kernel, module = kernel_of(op, graph), main_op(op).loc.module or op.loc.module
-        copies = [_copy_of(made, module, graph) for made in _makers(op, target) if _copied_by(op, made)]
-        first = len(found)
-        found += copies
-        found.append(Placed(main_op(op).base_name, module, kernel, tuple(range(first, first + len(copies)))))
-        if target.device.device_class == "gpu" and _has_bias(op):
-            found.append(_bias_of(kernel, module))
-    return found
-
-
-def _copied_by(op: Op, made: Op) -> bool:
-    copying = main_op(op).base_name in _COPYING and pattern_of(op) not in _STRIDED
-    return copying and made.base_name == "Transpose" and made.facts[Work].bytes > 0
-
-
-def _copy_of(transpose: Op, module: str, graph: Graph) -> Placed:
-    return Placed("Transpose", module, kernel_of(transpose, graph))
-
-
-def _has_bias(op: Op) -> bool:
-    bias = main_op(op).operand(2) if main_op(op).base_name == "Conv" and len(main_op(op).operands) > 2 else None
-    return bias is not None and bias.op.name == CONSTANT
-
-
-def _bias_of(conv: Kernel, module: str) -> Placed:
-    main = conv.main
-    elements = conv.write_bytes * 8 // main.dtype.bits if main is not None else 0
-    added = Elementwise("add", elements, main.dtype if main is not None else DType.UNKNOWN)
-    return Placed("Add", module, Kernel("Add", (added,), 0, conv.write_bytes, conv.write_bytes,
-                                        swept_bytes=conv.swept_bytes))  # fmt: skip
+    launched = [op for op in graph.body if op in live and not _is_view(op)]
+    index = {op: number for number, op in enumerate(launched)}
+    return [
+        Placed(
+            _OPERATORS.get(main_op(op).name, main_op(op).base_name),
+            main_op(op).loc.module or op.loc.module,
+            kernel_of(op, graph),
+            tuple(index[made] for made in _makers(op) if made.base_name == "Transpose" and made in index),
+        )
+        for op in launched
+    ]
 
 
 def _live(graph: Graph) -> set[Op]:
@@ -188,29 +167,14 @@ def _live(graph: Graph) -> set[Op]:
     return live
 
 
-def _makers(op: Op, target: Target) -> Iterator[Op]:
+def _is_view(op: Op) -> bool:
+    return all(kind_of(inner) is Kind.VIEW for inner in kernel_ops(op))
+
+
+def _makers(op: Op) -> Iterator[Op]:
     """The kernels whose results ``op`` reads, through views."""
     for value in op.inputs:
-        if value.op.name not in (INPUT, CONSTANT) and is_free(value.op, target):
-            yield from _makers(value.op, target)
+        if value.op.name not in (INPUT, CONSTANT) and _is_view(value.op):
+            yield from _makers(value.op)
         else:
             yield value.op
-
-
-def _strided(op: Op, graph: Graph) -> bool:
-    """Whether PyTorch makes a view of an operation: of one element of an axis, and of a transpose, unless what is read
-    next are such elements: the three projections of an attention, which are brought into order first."""
-    if op.base_name == "Gather":
-        indices = op.operand(1)
-        return indices is not None and isinstance(indices.type, TensorType) and indices.type.shape == ()
-    if op.base_name != "Transpose":
-        return False
-    return not any(reader.base_name == "Gather" for reader in _readers(op.result, graph))
-
-
-def _readers(value: Value, graph: Graph) -> Iterator[Op]:
-    for user, _ in graph.uses(value):
-        if user.results and kind_of(user) is Kind.VIEW:
-            yield from _readers(user.result, graph)
-        else:
-            yield main_op(user)

@@ -1,0 +1,36 @@
+"""What an eager framework makes of a file's operators: views of strides, and biases added by kernels of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..graph import Op
+from ..primitives import Elementwise, Primitive
+from ..registry import Kind, define
+from ..types import Type
+from .reading import elements, tensor, view
+
+__all__ = ["BIAS", "STRIDED"]
+
+STRIDED = "graphs.strided"
+"""A transpose, or one element of an axis, that is a view: it moves nothing, and says how its operand is to be read."""
+
+BIAS = "graphs.bias"
+"""A bias for each channel, added to the result of a convolution."""
+
+
+def _as_they_are(op: Op) -> tuple[Type, ...]:
+    return tuple(value.type for value in op.results)
+
+
+define(STRIDED, kind=Kind.VIEW, infer=_as_they_are)(view)
+
+
+def _as_the_operand(op: Op) -> tuple[Type, ...]:
+    return (tensor(op, 0),)
+
+
+@define(BIAS, kind=Kind.ELEMENTWISE, infer=_as_the_operand)
+def bias(op: Op) -> Iterable[Primitive]:
+    """An addition for each element."""
+    return (Elementwise("add", elements(op), tensor(op, 0).dtype),)
