@@ -65,7 +65,7 @@ def subgraph_campaigns(
     others = [one for one in by_campaign if one.setting in chosen and one not in chosen.values()]
     files = {file.stem: file for file in models}
     runs = [_runs(path, one, by_campaign[one], files, console) for one in (*chosen.values(), *others)]
-    fitted = fit_campaigns(runs, lambda doing: console.messages.note(f"{path}: {doing}"))
+    fitted = fit_campaigns(runs, lambda doing: console.say(f"{path}: {doing}"))
     return {one.setting: Published(one.runs, fitted[one.key]) for one in runs[: len(chosen)]}
 
 
@@ -142,9 +142,8 @@ def placed_by(files: Mapping[str, Path], target: Target) -> Callable[[str, str],
 
 
 def _placed(graph: Graph) -> Sequence[Placed]:
-    """The kernels that eager PyTorch launches for a network: of what depends on its input, and is more than a view."""
-    live = _live(graph)
-    launched = [op for op in graph.body if op in live and not _is_view(op)]
+    """The kernels that eager PyTorch launches for a network: what is more than a view."""
+    launched = [op for op in graph.body if not _is_view(op)]
     index = {op: number for number, op in enumerate(launched)}
     return [
         Placed(
@@ -155,16 +154,6 @@ def _placed(graph: Graph) -> Sequence[Placed]:
         )
         for op in launched
     ]
-
-
-def _live(graph: Graph) -> set[Op]:
-    """The operations that the network's input decides; ``CastLike`` takes of its second operand only the type."""
-    live: set[Op] = set()
-    for op in graph.ops:
-        operands = list(op.inputs)[: 1 if op.base_name == "CastLike" else None]
-        if op.name == INPUT or any(value.op in live for value in operands):
-            live.add(op)
-    return live
 
 
 def _is_view(op: Op) -> bool:
