@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from ..ir import CONSTANT, Attribute, Graph, Kind, Op, TensorType, Value, kind_of
+from ..ir import Attribute, Graph, Kind, Op, TensorType, Value, kind_of
 from ..ir.ops.eager import BIAS, STRIDED
+from .weights import is_stored
 
 __all__ = ["add_biases_apart", "make_strided_views"]
 
@@ -52,12 +53,14 @@ def _selects(op: Op) -> bool:
 
 
 def add_biases_apart(graph: Graph, operators: Collection[str], free: Callable[[Op], bool]) -> int:
-    """Take the constant bias out of operators that have it as third operand, into a kernel after them; return of how
-    many."""
+    """Take biases that are weights out of operators that have them as third operand, into kernels after them.
+
+    Zeros that an exporter made for a bias that is not there stay. Returns how many biases there were.
+    """
     taken = 0
     for op in graph.body:
         bias = op.operand(2) if op.name in operators and len(op.operands) > 2 and free(op) else None
-        if bias is None or bias.op.name != CONSTANT:
+        if bias is None or not is_stored(bias):
             continue
         (result,) = op.results
         readers = graph.uses(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, TensorType, kind_of
+from ..ir.ops.conversion import operands_read
 from .weights import folded_attributes
 
 __all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
@@ -20,7 +21,7 @@ def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
     for op in graph.body:
         if op.results and not op.regions and not {op.name, f"{op.dialect}.*"} & kept and _foldable(op):
             results = [(value.name, value.type) for value in op.results]
-            known = folded_attributes(op.inputs)
+            known = folded_attributes(operands_read(op))
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
             graph.replace(op, constants)
             for constant, (name, _) in zip(constants, results, strict=True):
@@ -31,7 +32,7 @@ def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
 
 def _foldable(op: Op) -> bool:
     return (
-        all(value.is_constant for value in op.inputs)
+        all(value.is_constant for value in operands_read(op))
         and all(isinstance(value.type, TensorType) and value.type.known for value in op.results)
         and kind_of(op) is not Kind.OPAQUE
     )

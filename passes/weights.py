@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..ir import CONSTANT, INPUT, Attribute, DType, Graph, Kind, Op, Value, kind_of
 from .bodies import nested_bodies
 
-__all__ = ["folded_attributes", "follows_from_shapes", "is_weight", "weight_bytes"]
+__all__ = ["folded_attributes", "follows_from_shapes", "is_stored", "is_weight", "weight_bytes"]
 
 _FOLDED_FROM = "folded_from"
 """Says of a constant that was computed which of the file's weights it was made of, with their bytes; maybe of none."""
@@ -25,6 +25,11 @@ def is_weight(value: Value, readers: Iterable[Op] = ()) -> bool:
     ``readers`` are operations that read it: what products and conversions read of 32-bit integers are biases.
     """
     return value.is_constant and bool(_origins(value, readers))
+
+
+def is_stored(value: Value) -> bool:
+    """Whether a constant holds as many bytes of the file's weights as it has itself: no scalar that was spread out."""
+    return value.is_constant and value.bytes is not None and sum(_origins(value, ()).values()) >= value.bytes
 
 
 def follows_from_shapes(value: Value) -> bool:

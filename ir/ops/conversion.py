@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..graph import Op
+from ..graph import Op, Value
 from ..onnx_types import dtype_of
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, define
@@ -14,7 +14,13 @@ from ..types import DType, TensorType, Type
 from .extents import converted, has_expressions
 from .reading import Array, elements, numpy_dtype, ranked, tensor, typed, view
 
-__all__: list[str] = []
+__all__ = ["operands_read"]
+
+
+def operands_read(op: Op) -> list[Value]:
+    """Return the operands whose elements are read: of ``CastLike`` the first alone, since the second gives the type."""
+    operands = list(op.inputs)
+    return operands[:1] if op.name == "onnx.CastLike" else operands
 
 
 def _convert(op: Op) -> Lowering | Iterable[Primitive]:
