@@ -8,9 +8,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``merge_equal: true`` — common subexpressions;
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
-- ``strided_views: {copied_by: […], read_by: […]}`` — transposes are views, unless operators copy what they read through
-  one, outside kernels of certain names (:mod:`.eager`);
-- ``bias_kernels: {operators: […], device_classes: […]}`` — biases are added by kernels of their own;
+- ``strided_views: {…}``, ``bias_kernels: {…}`` — what eager frameworks launch (:mod:`.eager`);
 - ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``own_dequantization: true``, ``run_on_integers: {…}`` and other rewrites of quantised graphs (:mod:`.rewrites`);
 - ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
@@ -232,8 +230,7 @@ def _strided_step(options: Any, where: str) -> Step:
 
     def apply(state: _State) -> None:
         def copies(op: Op) -> bool:
-            group = state.group_of.get(op)
-            return op.name in names and (group is None or group.name not in reading)
+            return op.name in names and (op not in state.group_of or state.group_of[op].name not in reading)
 
         state.context.count(f"fuse: {where}", make_strided_views(state.graph, copies, state.free))
 

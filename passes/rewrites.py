@@ -74,7 +74,8 @@ def _fold(graph: Graph) -> int:
 
 def _keeping(options: Any) -> Rewrite:
     kept = operators(option(options, "fold_constants", "keep"))
-    return lambda graph: fold_constants(graph, kept) + drop_dead(graph)
+    by_type = options.get("by_type") is True
+    return lambda graph: fold_constants(graph, kept, by_type) + drop_dead(graph)
 
 
 def _dropping(options: Any) -> Rewrite:

@@ -11,15 +11,16 @@ from .weights import folded_attributes
 __all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
 
 
-def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
+def fold_constants(graph: Graph, keep: Collection[str] = (), by_type: bool = False) -> int:
     """Turn every operation that reads only constants into a constant of its result's type; return how many.
 
     The runtime computes those once, when it loads the model, but for the operators that it is to ``keep`` (``aten.*``:
-    all of a dialect). Values are not computed here: types suffice.
+    all of a dialect). Values are not computed here: types suffice. With ``by_type`` an operand of which only the type
+    is read need be no constant.
     """
     folded, kept = 0, frozenset(keep)
     for op in graph.body:
-        if op.results and not op.regions and not {op.name, f"{op.dialect}.*"} & kept and _foldable(op):
+        if op.results and not op.regions and not {op.name, f"{op.dialect}.*"} & kept and _foldable(op, by_type):
             results = [(value.name, value.type) for value in op.results]
             known = folded_attributes(operands_read(op))
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
@@ -30,9 +31,9 @@ def fold_constants(graph: Graph, keep: Collection[str] = ()) -> int:
     return folded
 
 
-def _foldable(op: Op) -> bool:
+def _foldable(op: Op, by_type: bool) -> bool:
     return (
-        all(value.is_constant for value in operands_read(op))
+        all(value.is_constant for value in (operands_read(op) if by_type else op.inputs))
         and all(isinstance(value.type, TensorType) and value.type.known for value in op.results)
         and kind_of(op) is not Kind.OPAQUE
     )
