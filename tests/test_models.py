@@ -30,8 +30,8 @@ MODELS = model_files([BUNDLED, LIGHT])
 FEW = ("mobilenet_v2", "lstm_lm", "gpt2", "resnet18_eager", "light_squeezenet")
 """One of each family; the rest are slow tests."""
 
-WEIGHTY = {"bert_base", "gpt2", "swin_t", "unet_small", "t5_small_encoder", "light_densenet121", "light_vgg19"}
-"""Networks that take seconds to run with made-up weights."""
+WEIGHTY = {"gpt2"}
+"""Of those, what takes seconds to run with made-up weights."""
 
 
 def each(light_work: frozenset[str] | None = None) -> pytest.MarkDecorator:
@@ -52,7 +52,7 @@ INEXACT = {
 }
 """Networks in which some kernels are predicted wrongly; in all others, every one is right."""
 
-RUNS_FAST = frozenset(path.stem for path in MODELS) - WEIGHTY
+RUNS_FAST = frozenset((*FEW, "squeezenet1_1", "shufflenet_v2_x1_0", "efficientnet_b0", "light_shufflenet")) - WEIGHTY
 
 
 def holds(claim: Claim, path: Path) -> Row:

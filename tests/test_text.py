@@ -20,9 +20,9 @@ from graphs.passes.manager import PassManager
 from graphs.targets import load_target
 
 MODELS = sorted((Path(__file__).parents[1] / "examples" / "models").glob("*.onnx"))
-LARGE = ("bert_base", "gpt2", "resnet18_eager", "swin_t")
-SMALL_AND_LARGE = [pytest.param(path, marks=pytest.mark.slow if path.stem in LARGE else ()) for path in MODELS]
-"""All models, those that take another compiler seconds marked slow."""
+QUICK = ("lstm_lm", "mobilenet_v2", "squeezenet1_1", "t5_small_encoder")
+EVERY_MODEL = [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow) for path in MODELS]
+"""All models, those that take seconds marked slow."""
 TARGETS = ("intel-core-i7-12700k", "nvidia-h100-sxm:tensorrt")
 
 TEXT = """\
@@ -135,7 +135,7 @@ def test_a_model_s_own_attribute_survives_a_name_that_the_text_uses(key: str) ->
     assert parse(print_graph(graph)).ops[0].attributes == {key: (1, 2)}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("model", EVERY_MODEL, ids=lambda path: path.stem)
 def test_models_go_there_and_back_after_every_pass(model: Path) -> None:
     graph = graphs.load(model)
     context = Context(load_target(TARGETS[0]))
@@ -253,7 +253,7 @@ def test_mutated_random_graphs_parse_or_are_parse_errors(graph: Graph, seed: int
 # -- other compilers --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", SMALL_AND_LARGE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("model", EVERY_MODEL, ids=lambda path: path.stem)
 def test_xdsl_reads_models_before_and_after_the_passes(model: Path) -> None:
     """Without locations: xDSL has no ``fused<metadata>`` ones, which MLIR has."""
     for text in _texts(model, locations=False):
