@@ -22,7 +22,8 @@ def _without_padding(op: Op) -> tuple[Type, ...] | None:
     whole = x[1][0] * x[1][1]
     tokens = Symbol(f'tokens of "{op.label}"', 0, whole) if not isinstance(whole, int) or whole else 0
     offsets, starts = TensorType(DType.I32, x[1][:2]), TensorType(DType.I32, (x[1][0] + 1,))
-    return (TensorType(x[0], (tokens, x[1][2])), offsets, starts, TensorType(DType.I32, (1,)))
+    types = (TensorType(x[0], (tokens, x[1][2])), offsets, starts, TensorType(DType.I32, (1,)))
+    return types[: len(op.results)]
 
 
 @define("com.microsoft.RemovePadding", kind=Kind.LAYOUT, infer=_without_padding, any_type=True)
