@@ -27,7 +27,7 @@ from .reading import (
 )
 from .sequence import common_type, element_type, sequence_length, sequence_of
 
-__all__ = ["BOUND_TRIPS", "open_trips", "trips_symbol"]
+__all__ = ["BOUND_TRIPS", "agreed_types", "branch_runs", "open_trips", "trips_symbol"]
 
 BOUND_TRIPS = "trips"
 """Attribute of a loop whose trips ``--dim`` gives, or a pipeline leaves open."""
@@ -68,14 +68,19 @@ def _types_of(values: Iterable[Value | None]) -> tuple[Type | None, ...]:
 def _branch_types(op: Op) -> tuple[Type, ...] | None:
     """Results of the branches where they agree; a dimension in which they differ is open."""
     taken = constant_number(op.operand(0))
-    regions = op.regions if taken is None else op.regions[:1] if taken else op.regions[1:]
+    return agreed_types(op, op.regions if taken is None else op.regions[:1] if taken else op.regions[1:])
+
+
+def agreed_types(op: Op, regions: Sequence[Graph]) -> tuple[Type, ...] | None:
+    """Results of regions where they agree; a dimension in which they differ is open."""
     branches = [[output.operands[0] for output in region.outputs] for region in regions]
     if not branches or any(len(branch) != len(op.results) for branch in branches):
         return None
     return tuple(common_type([value.type for value in column if value]) for column in zip(*branches, strict=True))
 
 
-def _branch_runs(op: Op) -> Sequence[Runs]:
+def branch_runs(op: Op) -> Sequence[Runs]:
+    """Return how often each branch of a condition runs: one of them, or the one that a constant picks."""
     taken = constant_number(op.operand(0))
     if taken is None:
         return (Runs(1, "its condition is known only when it runs", one_of=True),) * len(op.regions)
@@ -83,7 +88,7 @@ def _branch_runs(op: Op) -> Sequence[Runs]:
     return tuple(Runs(int(bool(taken) is not bool(index)), why) for index in range(len(op.regions)))
 
 
-@define("onnx.If", kind=Kind.CONTROL, infer=_branch_types, runs=_branch_runs, any_type=True)
+@define("onnx.If", kind=Kind.CONTROL, infer=_branch_types, runs=branch_runs, any_type=True)
 def if_(op: Op) -> Lowering:
     """One of two branches: the dearer, unless a constant condition picks one."""
     return view(op)

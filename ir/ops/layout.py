@@ -38,7 +38,7 @@ from .reading import (
     with_shape,
 )
 
-__all__ = ["concatenated", "copied", "copied_part", "kept_indices", "permuted"]
+__all__ = ["concatenated", "concatenation_types", "copied", "copied_part", "kept_indices", "permuted"]
 
 
 def copied(op: Op, run: int | None = None) -> tuple[Primitive, ...]:
@@ -141,18 +141,19 @@ def concatenated(shapes: Sequence[Shape], along_axis: int) -> Shape | None:
     return tuple(total if at == axis else common_dim(column) for at, column in enumerate(zip(*shapes, strict=True)))
 
 
-def _concat_types(op: Op) -> tuple[Type, ...] | None:
+def concatenation_types(op: Op, default_axis: int) -> tuple[Type, ...] | None:
+    """Return the type of operands joined along ``axis``; ``None`` while the rank of one is not known."""
     shapes = [x[1] for x in (ranked(op, index) for index in range(len(op.operands))) if x is not None]
     if not shapes or len(shapes) != len(op.operands):
         return None
-    shape = concatenated(shapes, integer(op, "axis", 1))
+    shape = concatenated(shapes, integer(op, "axis", default_axis))
     return None if shape is None else with_shape(op, shape)
 
 
 @define(
     "onnx.Concat",
     kind=Kind.LAYOUT,
-    infer=_concat_types,
+    infer=lambda op: concatenation_types(op, 1),
     evaluate=lambda op, *arrays: np.concatenate(arrays, axis=integer(op, "axis", 1)),
     caches=((0, 0),),
 )

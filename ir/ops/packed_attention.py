@@ -105,17 +105,7 @@ def dynamic_sparse_attention(op: Op) -> Iterable[Primitive]:
     return Heads(batch, heads, kv_heads, tokens, keys, size, size, dtype).primitives(1)
 
 
-def _sparse_types(op: Op) -> tuple[Type, ...] | None:
-    q = ranked(op, 0)
-    heads, kv_heads = integer(op, "num_heads", 1), integer(op, "kv_num_heads", 1)
-    if q is None:
-        return None
-    width = q[1][-1] if op.operand(1) is not None else ratio((q[1][-1], heads), (heads + 2 * kv_heads,))
-    caches = [value.type for value in (op.operand(3), op.operand(4)) if value is not None]
-    return (TensorType(q[0], (*q[1][:-1], width)), *caches)[: len(op.results)]
-
-
-@define("com.microsoft.SparseAttention", kind=Kind.CONTRACTION, infer=_sparse_types, caches=((3, 1), (4, 2)))
+@define("com.microsoft.SparseAttention", kind=Kind.CONTRACTION, infer=_paged_types, caches=((3, 1), (4, 2)))
 def sparse_attention(op: Op) -> Iterable[Primitive]:
     """Blocks of scores, as many for each row of blocks as there are on average (com.microsoft.SparseAttention-1)."""
     batch, tokens, width = dims(op, 0)

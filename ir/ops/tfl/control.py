@@ -10,7 +10,7 @@ from ...graph import Graph, Op, Value
 from ...primitives import Copy, Primitive
 from ...registry import Kind, Lowering, OpDef, Runs, add, define
 from ...types import TensorType, Type
-from ..control import open_trips
+from ..control import agreed_types, branch_runs, open_trips
 from ..reading import constant_number, size, tensor, view
 from ..sequence import common_type
 
@@ -21,27 +21,11 @@ def _made(region: Graph) -> list[Value | None]:
     return [output.operands[0] for output in region.outputs]
 
 
-def _region_types(op: Op, regions: Sequence[Graph]) -> tuple[Type, ...] | None:
-    """Results of the regions where they agree; a dimension in which they differ is open."""
-    branches = [_made(region) for region in regions]
-    if not branches or any(len(branch) != len(op.results) for branch in branches):
-        return None
-    return tuple(common_type([value.type for value in column if value]) for column in zip(*branches, strict=True))
-
-
-def _branch_runs(op: Op) -> Sequence[Runs]:
-    taken = constant_number(op.operand(0))
-    if taken is None:
-        return (Runs(1, "its condition is known only when it runs", one_of=True),) * len(op.regions)
-    why = f"its condition is always {'true' if taken else 'false'}"
-    return tuple(Runs(int(bool(taken) is not bool(index)), why) for index in range(len(op.regions)))
-
-
 @define(
     "tfl.IF",
     kind=Kind.CONTROL,
-    infer=lambda op: _region_types(op, op.regions),
-    runs=_branch_runs,
+    infer=lambda op: agreed_types(op, op.regions),
+    runs=branch_runs,
     any_type=True,
 )
 def if_(op: Op) -> Lowering:
@@ -55,7 +39,7 @@ def if_(op: Op) -> Lowering:
     "tfl.CALL",
     "tfl.STABLEHLO_COMPOSITE",
     kind=Kind.CONTROL,
-    infer=lambda op: _region_types(op, op.regions[:1]),
+    infer=lambda op: agreed_types(op, op.regions[:1]),
     runs=lambda op: (Runs(1, "it is called once"),),
     any_type=True,
 )

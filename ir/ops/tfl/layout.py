@@ -12,7 +12,7 @@ from ...graph import Op
 from ...primitives import Copy, Elementwise, Primitive
 from ...registry import Kind, Lowering, define
 from ...types import Dim, TensorType, Type
-from ..layout import concatenated, copied, copied_part, permuted
+from ..layout import concatenation_types, copied, copied_part, permuted
 from ..reading import (
     FOLD_ELEMENTS,
     UNKNOWN_DIM,
@@ -110,18 +110,10 @@ def batch_space(op: Op) -> Iterable[Primitive]:
 # -- joining and cutting ----------------------------------------------------------------------------------------------
 
 
-def _concatenation_types(op: Op) -> tuple[Type, ...] | None:
-    shapes = [x[1] for x in (ranked(op, index) for index in range(len(op.operands))) if x is not None]
-    if not shapes or len(shapes) != len(op.operands):
-        return None
-    shape = concatenated(shapes, integer(op, "axis", 0))
-    return None if shape is None else with_shape(op, shape)
-
-
 @define(
     "tfl.CONCATENATION",
     kind=Kind.LAYOUT,
-    infer=_concatenation_types,
+    infer=lambda op: concatenation_types(op, 0),
     evaluate=lambda op, *arrays: np.concatenate(arrays, axis=integer(op, "axis", 0)),
 )
 def concatenation(op: Op) -> Iterable[Primitive]:
