@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Dense, DType, Graph, TensorType
+from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Dense, Graph, TensorType
 from .pt2_program import DamagedProgramError, ProgramReader, Stored, mapping, text
 from .registry import Frontend, FrontendError, register
+from .stored import LITTLE_ENDIAN
 from .torch_graph import graph_of
 
 __all__ = ["load_pt2"]
@@ -31,20 +32,6 @@ _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_cons
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
 _EXPORT = "save it with torch.export.save(torch.export.export(model, inputs), 'model.pt2'), or export it to ONNX"
 _UNREADABLE = (BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, zlib.error, ValueError)
-_NUMPY = {
-    DType.F64: "<f8",
-    DType.F32: "<f4",
-    DType.F16: "<f2",
-    DType.I64: "<i8",
-    DType.I32: "<i4",
-    DType.I16: "<i2",
-    DType.I8: "i1",
-    DType.UI64: "<u8",
-    DType.UI32: "<u4",
-    DType.UI16: "<u2",
-    DType.UI8: "u1",
-    DType.BOOL: "?",
-}
 
 
 def load_pt2(path: Path) -> Graph:
@@ -135,7 +122,7 @@ class _Archive:
             import numpy as np
 
             limit = FOLD_LIMIT if type_.dtype.is_integer else FLOAT_FOLD_LIMIT if written_out else -1
-            name = _NUMPY.get(type_.dtype)
+            name = LITTLE_ENDIAN.get(type_.dtype)
             if not type_.static or name is None or prod(type_.dims) > limit:
                 return None
             size = prod(type_.dims) * type_.dtype.bits // 8

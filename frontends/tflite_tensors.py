@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, UNKNOWN_DIM, Attribute, Dense, DType, Shape, Symbol, TensorType
 from .registry import FrontendError
+from .stored import LITTLE_ENDIAN
 
 if TYPE_CHECKING:
     from tflite.Model import Model
@@ -32,20 +33,6 @@ _DTYPES = (
     DType.F64, DType.C128, DType.UI64, DType.UNKNOWN, DType.UNKNOWN, DType.UI32, DType.UI16, DType.I4, DType.BF16,
     DType.I2, DType.UI4, DType.F8E4M3FN, DType.F8E5M2,
 )  # fmt: skip
-_NUMPY = {
-    DType.F32: "<f4",
-    DType.F16: "<f2",
-    DType.F64: "<f8",
-    DType.I64: "<i8",
-    DType.I32: "<i4",
-    DType.I16: "<i2",
-    DType.I8: "i1",
-    DType.UI64: "<u8",
-    DType.UI32: "<u4",
-    DType.UI16: "<u2",
-    DType.UI8: "u1",
-    DType.BOOL: "?",
-}
 
 
 def name_of(tensor: Tensor, index: int) -> str:
@@ -130,7 +117,7 @@ class Buffers:
         """
         import numpy as np
 
-        elements, code = type.elements, _NUMPY.get(type.dtype)
+        elements, code = type.elements, LITTLE_ENDIAN.get(type.dtype)
         limit = FLOAT_FOLD_LIMIT if type.dtype.is_float else FOLD_LIMIT
         if elements is None or code is None or elements > limit:
             return None
