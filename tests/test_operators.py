@@ -428,21 +428,23 @@ attribute_values = st.one_of(
 
 
 @pytest.mark.parametrize("name", sorted(definitions()))
-@given(
-    types=st.lists(st.one_of(operand_types, st.none()), max_size=7),
-    results=st.lists(operand_types, min_size=1, max_size=3),
-    attributes=st.dictionaries(st.sampled_from(ATTRIBUTES), attribute_values, max_size=4),
-)
-@settings(max_examples=6, deadline=None)
-def test_no_operation_however_wrong_raises(
-    name: str, types: list[TensorType | None], results: list[TensorType], attributes: dict[str, Any]
-) -> None:
-    graph = Graph()
-    operands = [None if t is None else graph.add(INPUT, [], [(f"x{i}", t)]).result for i, t in enumerate(types)]
-    op = graph.add(name, operands, [(f"y{i}", type_) for i, type_ in enumerate(results)], attributes)
-    inferred = infer_types(op)
-    assert inferred is None or len(inferred) == len(results) or len(results) > 1
-    assert isinstance(lowering(op), Lowering)
+def test_no_operation_however_wrong_raises(name: str) -> None:
+    # Made anew for each operator: hypothesis chains the settings of one function's runs, a thousand deep at most.
+    @given(
+        types=st.lists(st.one_of(operand_types, st.none()), max_size=7),
+        results=st.lists(operand_types, min_size=1, max_size=3),
+        attributes=st.dictionaries(st.sampled_from(ATTRIBUTES), attribute_values, max_size=4),
+    )
+    @settings(max_examples=6, deadline=None)
+    def holds(types: list[TensorType | None], results: list[TensorType], attributes: dict[str, Any]) -> None:
+        graph = Graph()
+        operands = [None if t is None else graph.add(INPUT, [], [(f"x{i}", t)]).result for i, t in enumerate(types)]
+        op = graph.add(name, operands, [(f"y{i}", type_) for i, type_ in enumerate(results)], attributes)
+        inferred = infer_types(op)
+        assert inferred is None or len(inferred) == len(results) or len(results) > 1
+        assert isinstance(lowering(op), Lowering)
+
+    holds()
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
