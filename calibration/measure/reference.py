@@ -2,6 +2,9 @@
 
 Clocks change, neighbours on a shared machine come and go. What was measured while the machine ran a few per cent slower
 than at the campaign's baseline is divided by that; what was measured while its speed changed does not count.
+
+Readings flicker by themselves, most of all those of memory where strangers share the caches. How much they usually do is
+learnt from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE_SECONDS",
     "LARGEST_DRIFT",
+    "LARGEST_FLICKER",
     "LARGEST_MOVE",
     "LARGEST_SPLIT",
     "LEAST_PRESENCE",
     "NO_DENORMALS",
     "Drift",
+    "Flicker",
     "Monitor",
     "Reading",
     "Reference",
@@ -43,23 +49,29 @@ LARGEST_DRIFT = 0.20
 """The most by which the machine may be slower or faster than at the baseline for its times to be corrected."""
 LARGEST_SPLIT = 0.08
 """The most by which arithmetic and memory may differ in how much slower they are: no one factor would do."""
+LARGEST_FLICKER = 0.25
+"""The most that readings may differ by and pass for the usual."""
 
 LEAST_PRESENCE = 0.97
 """The least share of a block that the measuring thread must have had its processor for, for the block to count."""
 
-_RECENT = 11
+_RECENT, _USUAL = 11, 41
+"""How many readings tell the present speed, and how many what is usual."""
 BASELINE_SECONDS = 3.0
 """How long the reference is read for a baseline."""
 _FEWEST_READINGS = 9
-_QUICK_SHARE = 0.1
-"""The baseline is what a tenth of the readings reach: a shared machine may be disturbed most of the time."""
+_NORMAL_MAD = 1.4826
+_SIGMAS = 3.0
+_EXPECTED_DRIFT = 0.05
+"""What drifts are like before anything was read, as a standard deviation: uncertain readings are drawn to none by it."""
 NO_DENORMALS = "session.set_denormal_as_zero"
 """Inputs, and mostly weights, are made up: what decays to denormal numbers says nothing of the real model's values, and
 would make a matrix product up to a hundred times slower. The first session of a process decides for all of them."""
 
 _SIDE = 256
-_STREAM_BYTES = 8 << 20
-_GEMM_RUNS, _STREAM_RUNS = 12, 5
+_CACHES, _LEAST_STREAM, _MOST_STREAM = 2, 8 << 20, 64 << 20
+"""What is copied is twice the caches, within these bytes: a copy inside a shared cache tells of its other users."""
+_GEMM_RUNS, _STREAM_RUNS = 12, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +100,17 @@ class Reference(Protocol):
 
 
 class RuntimeReference:
-    """A 256³ matrix product through onnxruntime, and a copy of 8 MiB, on as many threads as is measured with."""
+    """A 256³ matrix product through onnxruntime on as many threads as is measured with, and a copy from main memory.
 
-    def __init__(self, threads: int, clock: Callable[[], float] = perf_counter) -> None:
+    ``cache_bytes`` is the size of the machine's largest cache.
+    """
+
+    def __init__(self, threads: int, cache_bytes: int = 0, clock: Callable[[], float] = perf_counter) -> None:
         import numpy as np
 
         self._clock = clock
         self._matrix = np.random.default_rng(0).random((_SIDE, _SIDE), dtype=np.float32) + np.float32(0.5)
-        self._source = np.ones(_STREAM_BYTES // 8)
+        self._source = np.ones(min(max(_CACHES * cache_bytes, _LEAST_STREAM), _MOST_STREAM) // 8)
         self._target = np.empty_like(self._source)
         self._session = _gemm_session(self._matrix, threads)
         self.read()
@@ -117,20 +132,28 @@ class RuntimeReference:
         return sorted(times)[len(times) // 4]
 
 
+@dataclass(frozen=True, slots=True)
+class Flicker:
+    """How far single readings usually are from their median: standard deviations of their logarithms."""
+
+    gemm: float = 0.0
+    stream: float = 0.0
+
+    @staticmethod
+    def of(readings: Sequence[Reading]) -> Flicker:
+        """Return that of some readings, whatever single ones of them were disturbed by."""
+        return Flicker(_spread([one.gemm for one in readings]), _spread([one.stream for one in readings]))
+
+
 def baseline_of(readings: Sequence[Reading]) -> Reading:
-    """Return the speed that a campaign's times refer to: what a tenth of several readings reach.
+    """Return the speed that a campaign's times refer to: the median of several readings.
 
     Raises:
         CalibrationError: there is no reading, or one is no time.
     """
     if not readings:
         raise CalibrationError("no reading of the reference kernel to take a baseline from")
-    place = int(_QUICK_SHARE * len(readings))
-    found = Reading(
-        readings[-1].at,
-        sorted(reading.gemm for reading in readings)[place],
-        sorted(reading.stream for reading in readings)[place],
-    )
+    found = _level_of(readings)
     if not all(math.isfinite(seconds) and seconds > 0 for seconds in (found.gemm, found.stream)):
         raise CalibrationError(
             f"the reference kernel took {found.gemm!r} s and {found.stream!r} s: the clock is broken"
@@ -138,19 +161,22 @@ def baseline_of(readings: Sequence[Reading]) -> Reading:
     return found
 
 
-def drift(baseline: Reading, during: Sequence[Reading]) -> Drift:
+def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flicker()) -> Drift:  # noqa: B008  # frozen
     """Return the machine's slowness while something was measured, from the readings around the blocks that count.
 
-    It is the geometric mean of both kernels', each the median of its readings. Refused where there is no such block,
-    the machine was off the baseline by more than :data:`LARGEST_DRIFT`, or arithmetic and memory differ by more than
-    :data:`LARGEST_SPLIT`.
+    It is the geometric mean of both kernels', each the median of its readings and drawn to one as far as these are
+    uncertain: the posterior mean under a normal prior. Refused where there is no such block, the machine was off the
+    baseline by more than :data:`LARGEST_DRIFT`, or arithmetic and memory differ by more than :data:`LARGEST_SPLIT` and
+    twice their uncertainty.
     """
     if not during:
         return Drift(1.0, f"other processes, or changes of speed above {LARGEST_MOVE:.0%}, disturbed every run")
-    gemm = _median([reading.gemm for reading in during]) / baseline.gemm
-    stream = _median([reading.stream for reading in during]) / baseline.stream
-    factor = math.sqrt(gemm * stream)
-    if max(gemm / stream, stream / gemm) - 1 > LARGEST_SPLIT:
+    level, count = _level_of(during), len(during)
+    gemm, stream = level.gemm / baseline.gemm, level.stream / baseline.stream
+    uncertain = [flicker.gemm**2 / count, flicker.stream**2 / count]
+    drawn = [math.log(each) / (1 + of / _EXPECTED_DRIFT**2) for each, of in zip((gemm, stream), uncertain, strict=True)]
+    factor = math.exp(sum(drawn) / 2)
+    if abs(math.log(gemm / stream)) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(sum(uncertain)):
         apart = f"arithmetic by {gemm - 1:+.1%}, memory by {stream - 1:+.1%}"
         return Drift(factor, f"the machine slowed unevenly: {apart} (at most {LARGEST_SPLIT:.0%} apart)")
     if not 1 / (1 + LARGEST_DRIFT) <= factor <= 1 + LARGEST_DRIFT:
@@ -167,9 +193,10 @@ class Monitor:
     """Reads the reference between blocks of runs, and tells which blocks the machine held still in.
 
     A block counts if the readings before and after it agree with each other, and with the median of the last ones, to
-    :data:`LARGEST_MOVE`; what a short disturbance touched is dropped, and a lasting change becomes the new level. It
-    does not count if other processes took the processor away. That is not asked where ``presence`` is false: for
-    accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and of the thread's own time.
+    :data:`LARGEST_MOVE` or as well as readings usually do; what a short disturbance touched is dropped, and a lasting
+    change becomes the new level. It does not count if other processes took the processor away. That is not asked where
+    ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and
+    of the thread's own time.
     """
 
     def __init__(
@@ -185,7 +212,8 @@ class Monitor:
         self._since = (0.0, 0.0)
         self.readings = 0
         self._reference = reference
-        self._recent: deque[Reading] = deque([*level] or [baseline], maxlen=_RECENT)
+        self._usual: deque[Reading] = deque([*level] or [baseline], maxlen=_USUAL)
+        self._recent: deque[Reading] = deque(self._usual, maxlen=_RECENT)
         self._last: Reading | None = None
         self._counted: list[Reading] = []
 
@@ -212,13 +240,11 @@ class Monitor:
         """Read the reference; return whether the block since the last reading counts."""
         wall, own = (clock() - since for clock, since in zip(self._clocks, self._since, strict=True))
         present = not self._presence or own >= LEAST_PRESENCE * wall
-        reading, last = self._reference.read(), self._last
+        reading, last = self._read(), self._last
         self.readings += 1
-        self._recent.append(reading)
-        level = self._level()
-        counts = present and last is not None and _near(last, reading) and _near(reading, level) and _near(last, level)
+        counts = present and last is not None and self._steady(last, reading)
         if counts and last is not None:
-            self._counted += [last, reading]
+            self._counted += [reading] if self._counted and self._counted[-1] is last else [last, reading]
         self._last = reading
         self._since = (self._clocks[0](), self._clocks[1]())
         return counts
@@ -229,16 +255,34 @@ class Monitor:
         If so, and the last ones were of another speed, a spell is over: this reading is the new level.
         """
         reading = self._reference.read()
-        calm = not drift(self.baseline, [reading]).refusal
-        if calm and not _near(reading, self._level()):
+        self._usual.append(reading)
+        calm = not drift(self.baseline, [reading], Flicker.of(self._usual)).refusal
+        if calm and not _near(reading, self._level(), self._tolerances()):
             self._recent.clear()
         self._recent.append(reading)
         return calm
 
+    def _read(self) -> Reading:
+        reading = self._reference.read()
+        self._recent.append(reading)
+        self._usual.append(reading)
+        return reading
+
+    def _steady(self, before: Reading, after: Reading) -> bool:
+        """Whether two readings agree with each other and with the present level."""
+        level, tolerances = self._level(), self._tolerances()
+        return all(
+            _near(one, other, tolerances) for one, other in ((before, after), (after, level), (before, level))
+        )
+
+    def _tolerances(self) -> tuple[float, float]:
+        """By how much readings of arithmetic and of memory may differ at one speed."""
+        flicker = Flicker.of(self._usual)
+        return _tolerance(flicker.gemm), _tolerance(flicker.stream)
+
     def _level(self) -> Reading:
         """The median of the last readings."""
-        gemm, stream = ([getattr(one, what) for one in self._recent] for what in ("gemm", "stream"))
-        return Reading(self.last.at, _median(gemm), _median(stream))
+        return _level_of(self._recent)
 
     def faster(self) -> Reading | None:
         """Return the machine's present speed if that is above the baseline's for good: the new baseline."""
@@ -257,18 +301,28 @@ class Monitor:
 
     def drift(self) -> Drift:
         """Return the drift over the blocks that counted since :meth:`begin`."""
-        return drift(self.baseline, self._counted)
+        return drift(self.baseline, self._counted, Flicker.of(self._usual))
 
 
-def _near(one: Reading, other: Reading) -> bool:
+def _near(one: Reading, other: Reading, tolerances: tuple[float, float]) -> bool:
     ratios = (one.gemm / other.gemm, one.stream / other.stream)
-    return all(max(ratio, 1 / ratio) - 1 <= LARGEST_MOVE for ratio in ratios)
+    return all(max(ratio, 1 / ratio) - 1 <= most for ratio, most in zip(ratios, tolerances, strict=True))
 
 
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+def _tolerance(flicker: float) -> float:
+    return min(max(LARGEST_MOVE, _SIGMAS * flicker), LARGEST_FLICKER)
+
+
+def _level_of(readings: Sequence[Reading]) -> Reading:
+    """The median of several readings, at the time of the last."""
+    gemm, stream = median([one.gemm for one in readings]), median([one.stream for one in readings])
+    return Reading(readings[-1].at, gemm, stream)
+
+
+def _spread(seconds: Sequence[float]) -> float:
+    """Standard deviation of the logarithm, by the median absolute deviation."""
+    middle = median(seconds)
+    return _NORMAL_MAD * median([abs(math.log(each / middle)) for each in seconds])
 
 
 def _gemm_session(matrix: NDArray[np.float32], threads: int) -> _Session:

@@ -59,7 +59,8 @@ def bench(target: Target) -> Iterator[Bench]:
     with pinned(threads) as cores:
         runner = _runner(runtime, threads, "cuda" if target.device.device_class == _GPU else "cpu")
         environment = read_environment(target.runtime.name, threads, cores)
-        yield Bench(runner, RuntimeReference(threads), environment, threads)
+        largest = max((cache.size for cache in read_machine().caches), default=0)
+        yield Bench(runner, RuntimeReference(threads, largest), environment, threads)
 
 
 def _runner(runtime: str, threads: int, device: str) -> Runner:
