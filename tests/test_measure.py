@@ -16,7 +16,16 @@ from graphs.calibration.errors import CalibrationError
 from graphs.calibration.measure.environment import machine_id, read_environment
 from graphs.calibration.measure.executed import spread
 from graphs.calibration.measure.pinning import cores_for, pinned
-from graphs.calibration.measure.reference import Flicker, Monitor, Reading, RuntimeReference, baseline_of, drift
+from graphs.calibration.measure.reference import (
+    Flicker,
+    Monitor,
+    Reading,
+    RuntimeReference,
+    baseline_of,
+    comparable,
+    drift,
+    slowness,
+)
 from graphs.calibration.measure.statistics import half_width, precise_enough, repeat, statistics, total
 
 # -- statistics ------------------------------------------------------------------------------------------------------
@@ -156,20 +165,36 @@ def test_memory_that_always_flickers_spoils_nothing_and_corrects_little() -> Non
         assert monitor.drift().refusal == ""
         factors.append(monitor.drift().factor)
     assert np.mean(counted) > 0.9
-    assert abs(np.median(factors) - 1) < 0.01 and max(abs(np.log(factors))) < 0.04
+    assert max(abs(np.log(factors))) < 0.001
     speed.arithmetic = 1.5
     monitor.begin()
     assert not any(monitor.pause() for _ in range(4))
 
 
 def test_few_uncertain_readings_are_drawn_to_no_drift() -> None:
-    baseline, reading = Reading(0.0, 2e-4, 1e-3), Reading(1.0, 2e-4, 1.1e-3)
-    certain = drift(baseline, [Reading(1.0, 2.1e-4, 1.05e-3)]).factor
-    assert certain == pytest.approx(1.05)
-    flicker = Flicker(0.0, 0.05)
-    once, often = drift(baseline, [reading], flicker), drift(baseline, [reading] * 100, flicker)
-    assert once.factor == pytest.approx(1.1**0.25) and often.factor == pytest.approx(1.1**0.5, rel=1e-3)
-    assert not once.refusal and "unevenly" in often.refusal
+    baseline, reading = Reading(0.0, 2e-4, 1e-3), Reading(1.0, 2.1e-4, 1.05e-3)
+    assert drift(baseline, [reading]).factor == pytest.approx(1.05)
+    uncertain = Flicker(0.05, 0.0)
+    assert drift(baseline, [reading], uncertain).factor == pytest.approx(1.05**0.5)
+    assert drift(baseline, [reading] * 100, uncertain).factor == pytest.approx(1.05, rel=1e-3)
+
+
+def test_memory_alone_is_never_divided_by() -> None:
+    baseline, slower = Reading(0.0, 2e-4, 1e-3), Reading(1.0, 2e-4, 1.07e-3)
+    assert drift(baseline, [slower]).factor == 1.0 and not drift(baseline, [slower]).refusal
+    much = Reading(1.0, 2e-4, 1.15e-3)
+    assert not drift(baseline, [much], Flicker(0.0, 0.05)).refusal
+    assert "memory by +15.0%" in drift(baseline, [much] * 100, Flicker(0.0, 0.05)).refusal
+
+
+def test_memory_that_turns_out_faster_for_good_is_the_new_baseline() -> None:
+    speed = Speed()
+    monitor = watched(speed)
+    speed.memory = 0.9
+    found = [monitor.pause() and monitor.faster() for _ in range(20)]
+    assert any(found) and monitor.baseline.stream == pytest.approx(0.9e-3)
+    assert comparable(monitor.baseline, Reading(0.0, 2e-4, 1e-3)) and slowness(monitor.baseline, monitor.last) == 1.0
+    assert not comparable(monitor.baseline, Reading(0.0, 2e-4, 1.2e-3))
 
 
 def test_blocks_without_the_processor_do_not_count() -> None:

@@ -1,10 +1,12 @@
 """A reference kernel, timed throughout a campaign, that tells how fast the machine is at the moment.
 
-Clocks change, neighbours on a shared machine come and go. What was measured while the machine ran a few per cent slower
-than at the campaign's baseline is divided by that; what was measured while its speed changed does not count.
+Clocks change, neighbours on a shared machine come and go. What was measured while the processor ran a few per cent slower
+than at the campaign's baseline is divided by that: all that it does follows its clock. How far a kernel follows main
+memory differs from kernel to kernel, so there is no dividing by that: what was measured while memory was much slower or
+faster, or while the machine's speed changed, does not count.
 
-Readings flicker by themselves, most of all those of memory where strangers share the caches. How much they usually do is
-learnt from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
+Readings flicker by themselves, most of all those of memory where strangers share it. How much they usually do is learnt
+from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ __all__ = [
     "Reference",
     "RuntimeReference",
     "baseline_of",
+    "comparable",
     "drift",
     "slowness",
 ]
@@ -48,7 +51,7 @@ to count."""
 LARGEST_DRIFT = 0.20
 """The most by which the machine may be slower or faster than at the baseline for its times to be corrected."""
 LARGEST_SPLIT = 0.08
-"""The most by which arithmetic and memory may differ in how much slower they are: no one factor would do."""
+"""The most by which memory may be slower or faster than arithmetic is: no one factor would do."""
 LARGEST_FLICKER = 0.25
 """The most that readings may differ by and pass for the usual."""
 
@@ -164,19 +167,17 @@ def baseline_of(readings: Sequence[Reading]) -> Reading:
 def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flicker()) -> Drift:  # noqa: B008  # frozen
     """Return the machine's slowness while something was measured, from the readings around the blocks that count.
 
-    It is the geometric mean of both kernels', each the median of its readings and drawn to one as far as these are
-    uncertain: the posterior mean under a normal prior. Refused where there is no such block, the machine was off the
-    baseline by more than :data:`LARGEST_DRIFT`, or arithmetic and memory differ by more than :data:`LARGEST_SPLIT` and
-    twice their uncertainty.
+    It is arithmetic's, the median of its readings, drawn to one as far as that is uncertain: the posterior mean under a
+    normal prior. Refused where there is no such block, the machine was off the baseline by more than
+    :data:`LARGEST_DRIFT`, or memory differs from arithmetic by more than :data:`LARGEST_SPLIT` and twice its uncertainty.
     """
     if not during:
         return Drift(1.0, f"other processes, or changes of speed above {LARGEST_MOVE:.0%}, disturbed every run")
     level, count = _level_of(during), len(during)
     gemm, stream = level.gemm / baseline.gemm, level.stream / baseline.stream
-    uncertain = [flicker.gemm**2 / count, flicker.stream**2 / count]
-    drawn = [math.log(each) / (1 + of / _EXPECTED_DRIFT**2) for each, of in zip((gemm, stream), uncertain, strict=True)]
-    factor = math.exp(sum(drawn) / 2)
-    if abs(math.log(gemm / stream)) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(sum(uncertain)):
+    of_gemm, of_stream = flicker.gemm**2 / count, flicker.stream**2 / count
+    factor = math.exp(math.log(gemm) / (1 + of_gemm / _EXPECTED_DRIFT**2))
+    if abs(math.log(gemm / stream)) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(of_gemm + of_stream):
         apart = f"arithmetic by {gemm - 1:+.1%}, memory by {stream - 1:+.1%}"
         return Drift(factor, f"the machine slowed unevenly: {apart} (at most {LARGEST_SPLIT:.0%} apart)")
     if not 1 / (1 + LARGEST_DRIFT) <= factor <= 1 + LARGEST_DRIFT:
@@ -185,8 +186,14 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flick
 
 
 def slowness(baseline: Reading, reading: Reading) -> float:
-    """Return how much slower a reading is than the baseline: the geometric mean of both kernels'."""
-    return math.sqrt(reading.gemm / baseline.gemm * reading.stream / baseline.stream)
+    """Return how much slower a reading's arithmetic is than the baseline's: what times are divided by."""
+    return reading.gemm / baseline.gemm
+
+
+def comparable(baseline: Reading, reading: Reading) -> bool:
+    """Whether what was measured at a reading's speed can be brought to the baseline's."""
+    slowest = max(slowness(baseline, reading), reading.stream / baseline.stream)
+    return slowest <= 1 + LARGEST_DRIFT
 
 
 class Monitor:
@@ -289,7 +296,8 @@ class Monitor:
         if len(self._recent) < _RECENT:
             return None
         level = self._level()
-        if slowness(self.baseline, level) * (1 + LARGEST_MOVE) < 1:
+        arithmetic, memory = self.baseline.gemm / level.gemm - 1, self.baseline.stream / level.stream - 1
+        if arithmetic > LARGEST_MOVE or memory > LARGEST_SPLIT:
             self.baseline = level
             return level
         return None

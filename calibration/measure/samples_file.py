@@ -18,7 +18,7 @@ from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
 from .environment import Environment
-from .reference import LARGEST_DRIFT, Reading, slowness
+from .reference import Reading, comparable, slowness
 
 __all__ = ["FORMAT", "VERSION", "Refused", "SampleRow", "SamplesFile", "Torn", "header_line", "line", "parse_samples",
            "read_samples", "sample_line"]  # fmt: skip
@@ -174,9 +174,9 @@ class _Reader:
 
         What was measured while the machine was too slow for that is to be measured again.
         """
-        factor = slowness(reading, self.baseline) if self.baseline is not None else 1.0
-        self.baseline = reading
-        if factor > 1 + LARGEST_DRIFT:
+        old, self.baseline = self.baseline or reading, reading
+        factor = slowness(reading, old)
+        if not comparable(reading, old):
             self.refused += [Refused(name, setting, _SLOW) for name, setting in sorted(self.done, key=str)]
             self.rows, self.done = [], set()
         elif factor != 1.0:
