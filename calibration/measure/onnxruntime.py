@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CalibrationError
 from .executed import Executed, ExecutedNode, spread
-from .reference import NO_DENORMALS
+from .reference import NO_DENORMALS, STOP_SPINNING
 from .runner import UnsteadyError
 from .statistics import precise_enough, statistics
 from .weights import made_up_inputs, runnable
@@ -133,7 +133,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry(NO_DENORMALS, "1")
+        for entry in (NO_DENORMALS, STOP_SPINNING):
+            options.add_session_config_entry(entry, "1")
         return options
 
     def _session(self, loadable: str | bytes, options: Any) -> Any:

@@ -33,6 +33,7 @@ __all__ = [
     "LARGEST_SPLIT",
     "LEAST_PRESENCE",
     "NO_DENORMALS",
+    "STOP_SPINNING",
     "Drift",
     "Flicker",
     "Monitor",
@@ -70,6 +71,8 @@ _EXPECTED_DRIFT = 0.05
 NO_DENORMALS = "session.set_denormal_as_zero"
 """Inputs, and mostly weights, are made up: what decays to denormal numbers says nothing of the real model's values, and
 would make a matrix product up to a hundred times slower. The first session of a process decides for all of them."""
+STOP_SPINNING = "session.force_spinning_stop"
+"""Several sessions run in turns; threads of one that go on waiting actively after a run would take the next one's cores."""
 
 _SIDE = 256
 _CACHES, _LEAST_STREAM, _MOST_STREAM = 2, 8 << 20, 64 << 20
@@ -348,7 +351,8 @@ def _gemm_session(matrix: NDArray[np.float32], threads: int) -> _Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    options.add_session_config_entry(NO_DENORMALS, "1")
+    for entry in (NO_DENORMALS, STOP_SPINNING):
+        options.add_session_config_entry(entry, "1")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     session: _Session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
