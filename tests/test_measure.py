@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from types import SimpleNamespace
 
@@ -16,13 +17,13 @@ from graphs.calibration.errors import CalibrationError
 from graphs.calibration.measure.environment import machine_id, read_environment
 from graphs.calibration.measure.executed import spread
 from graphs.calibration.measure.pinning import cores_for, pinned
+from graphs.calibration.measure.presence import account, kept_waiting
 from graphs.calibration.measure.reference import (
     Flicker,
     Monitor,
     Reading,
     RuntimeReference,
     baseline_of,
-    comparable,
     drift,
     slowness,
 )
@@ -187,14 +188,35 @@ def test_memory_alone_is_never_divided_by() -> None:
     assert "memory by +15.0%" in drift(baseline, [much] * 100, Flicker(0.0, 0.05)).refusal
 
 
-def test_memory_that_turns_out_faster_for_good_is_the_new_baseline() -> None:
+def test_arithmetic_that_turns_out_faster_for_good_is_the_new_baseline() -> None:
     speed = Speed()
     monitor = watched(speed)
-    speed.memory = 0.9
+    speed.memory = 0.8
+    assert not any(monitor.faster() for _ in range(20) if monitor.pause())
+    speed.arithmetic = 0.9
     found = [monitor.pause() and monitor.faster() for _ in range(20)]
-    assert any(found) and monitor.baseline.stream == pytest.approx(0.9e-3)
-    assert comparable(monitor.baseline, Reading(0.0, 2e-4, 1e-3)) and slowness(monitor.baseline, monitor.last) == 1.0
-    assert not comparable(monitor.baseline, Reading(0.0, 2e-4, 1.2e-3))
+    assert any(found) and monitor.baseline.gemm == pytest.approx(1.8e-4)
+    assert slowness(monitor.baseline, monitor.last) == 1.0
+
+
+def test_blocks_in_which_a_worker_had_to_wait_do_not_count() -> None:
+    """Three threads: this one, one that works with it, and one that draws."""
+    wall, accounts = [0.0], [{1: (0.0, 0.0)}]
+    monitor = Monitor(Speed(), Speed().read(), clocks=(lambda: wall[0],) * 2, threads=lambda: accounts[-1])
+    monitor.begin()
+    monitor.pause()
+    wall[0], accounts[:] = 1.0, [{1: (1.0, 0.0), 2: (0.9, 0.01), 3: (0.01, 0.5)}]
+    assert monitor.pause()
+    wall[0], accounts[:] = 2.0, [{1: (2.0, 0.0), 2: (1.8, 0.11), 3: (0.02, 0.5)}]
+    assert not monitor.pause()
+
+
+def test_the_system_tells_how_long_threads_waited() -> None:
+    before = account()
+    sum(range(10**6))
+    after = account()
+    assert not before or after[threading.get_native_id()][0] > before[threading.get_native_id()][0]
+    assert kept_waiting({}, {}, 1.0) == 0.0
 
 
 def test_blocks_without_the_processor_do_not_count() -> None:

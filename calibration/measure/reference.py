@@ -2,8 +2,8 @@
 
 Clocks change, neighbours on a shared machine come and go. What was measured while the processor ran a few per cent slower
 than at the campaign's baseline is divided by that: all that it does follows its clock. How far a kernel follows main
-memory differs from kernel to kernel, so there is no dividing by that: what was measured while memory was much slower or
-faster, or while the machine's speed changed, does not count.
+memory differs from kernel to kernel, so there is no dividing by that: what was measured while memory was much slower, or
+while the machine's speed changed, does not count.
 
 Readings flicker by themselves, most of all those of memory where strangers share it. How much they usually do is learnt
 from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
@@ -20,6 +20,7 @@ from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import CalibrationError
+from .presence import Account, account, kept_waiting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,6 @@ __all__ = [
     "Reference",
     "RuntimeReference",
     "baseline_of",
-    "comparable",
     "drift",
     "slowness",
 ]
@@ -52,7 +52,7 @@ to count."""
 LARGEST_DRIFT = 0.20
 """The most by which the machine may be slower or faster than at the baseline for its times to be corrected."""
 LARGEST_SPLIT = 0.08
-"""The most by which memory may be slower or faster than arithmetic is: no one factor would do."""
+"""The most by which memory may be slower than arithmetic is: no one factor would do."""
 LARGEST_FLICKER = 0.25
 """The most that readings may differ by and pass for the usual."""
 
@@ -74,7 +74,9 @@ would make a matrix product up to a hundred times slower. The first session of a
 STOP_SPINNING = "session.force_spinning_stop"
 """Several sessions run in turns; threads of one that go on waiting actively after a run would take the next one's cores."""
 
-_SIDE = 256
+_SIDE, _SIDE_STEP, _SHARED_WORK = 256, 16, 4
+"""The product has 256³ multiply-accumulates on one thread. On several each has four times that, so that waking the others
+takes no part in it to speak of."""
 _CACHES, _LEAST_STREAM, _MOST_STREAM = 2, 8 << 20, 64 << 20
 """What is copied is twice the caches, within these bytes: a copy inside a shared cache tells of its other users."""
 _GEMM_RUNS, _STREAM_RUNS = 12, 3
@@ -106,7 +108,7 @@ class Reference(Protocol):
 
 
 class RuntimeReference:
-    """A 256³ matrix product through onnxruntime on as many threads as is measured with, and a copy from main memory.
+    """A matrix product through onnxruntime on as many threads as is measured with, and a copy from main memory.
 
     ``cache_bytes`` is the size of the machine's largest cache.
     """
@@ -115,7 +117,8 @@ class RuntimeReference:
         import numpy as np
 
         self._clock = clock
-        self._matrix = np.random.default_rng(0).random((_SIDE, _SIDE), dtype=np.float32) + np.float32(0.5)
+        side = _SIDE if threads == 1 else round(_SIDE * (_SHARED_WORK * threads) ** (1 / 3) / _SIDE_STEP) * _SIDE_STEP
+        self._matrix = np.random.default_rng(0).random((side, side), dtype=np.float32) + np.float32(0.5)
         self._source = np.ones(min(max(_CACHES * cache_bytes, _LEAST_STREAM), _MOST_STREAM) // 8)
         self._target = np.empty_like(self._source)
         self._session = _gemm_session(self._matrix, threads)
@@ -172,7 +175,7 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flick
 
     It is arithmetic's, the median of its readings, drawn to one as far as that is uncertain: the posterior mean under a
     normal prior. Refused where there is no such block, the machine was off the baseline by more than
-    :data:`LARGEST_DRIFT`, or memory differs from arithmetic by more than :data:`LARGEST_SPLIT` and twice its uncertainty.
+    :data:`LARGEST_DRIFT`, or memory was slower by more than :data:`LARGEST_SPLIT` and twice its uncertainty.
     """
     if not during:
         return Drift(1.0, f"other processes, or changes of speed above {LARGEST_MOVE:.0%}, disturbed every run")
@@ -180,7 +183,7 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flick
     gemm, stream = level.gemm / baseline.gemm, level.stream / baseline.stream
     of_gemm, of_stream = flicker.gemm**2 / count, flicker.stream**2 / count
     factor = math.exp(math.log(gemm) / (1 + of_gemm / _EXPECTED_DRIFT**2))
-    if abs(math.log(gemm / stream)) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(of_gemm + of_stream):
+    if math.log(stream / gemm) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(of_gemm + of_stream):
         apart = f"arithmetic by {gemm - 1:+.1%}, memory by {stream - 1:+.1%}"
         return Drift(factor, f"the machine slowed unevenly: {apart} (at most {LARGEST_SPLIT:.0%} apart)")
     if not 1 / (1 + LARGEST_DRIFT) <= factor <= 1 + LARGEST_DRIFT:
@@ -193,20 +196,14 @@ def slowness(baseline: Reading, reading: Reading) -> float:
     return reading.gemm / baseline.gemm
 
 
-def comparable(baseline: Reading, reading: Reading) -> bool:
-    """Whether what was measured at a reading's speed can be brought to the baseline's."""
-    slowest = max(slowness(baseline, reading), reading.stream / baseline.stream)
-    return slowest <= 1 + LARGEST_DRIFT
-
-
 class Monitor:
     """Reads the reference between blocks of runs, and tells which blocks the machine held still in.
 
     A block counts if the readings before and after it agree with each other, and with the median of the last ones, to
     :data:`LARGEST_MOVE` or as well as readings usually do; what a short disturbance touched is dropped, and a lasting
-    change becomes the new level. It does not count if other processes took the processor away. That is not asked where
-    ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and
-    of the thread's own time.
+    change becomes the new level. It does not count if other processes took a processor away from a thread at work. That
+    is not asked where ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are those
+    of the wall and of the thread's own time, ``threads`` tells how long each of the process's had to wait.
     """
 
     def __init__(
@@ -216,10 +213,12 @@ class Monitor:
         level: Sequence[Reading] = (),
         presence: bool = True,
         clocks: tuple[Callable[[], float], Callable[[], float]] = (perf_counter, thread_time),
+        threads: Callable[[], Account] = account,
     ) -> None:
         self.baseline = baseline
-        self._presence, self._clocks = presence, clocks
+        self._presence, self._clocks, self._threads = presence, clocks, threads
         self._since = (0.0, 0.0)
+        self._account: Account = {}
         self.readings = 0
         self._reference = reference
         self._usual: deque[Reading] = deque([*level] or [baseline], maxlen=_USUAL)
@@ -248,8 +247,7 @@ class Monitor:
 
     def pause(self) -> bool:
         """Read the reference; return whether the block since the last reading counts."""
-        wall, own = (clock() - since for clock, since in zip(self._clocks, self._since, strict=True))
-        present = not self._presence or own >= LEAST_PRESENCE * wall
+        present = not self._presence or self._present()
         reading, last = self._read(), self._last
         self.readings += 1
         counts = present and last is not None and self._steady(last, reading)
@@ -257,7 +255,14 @@ class Monitor:
             self._counted += [reading] if self._counted and self._counted[-1] is last else [last, reading]
         self._last = reading
         self._since = (self._clocks[0](), self._clocks[1]())
+        self._account = self._threads()
         return counts
+
+    def _present(self) -> bool:
+        """Whether this thread, and all that worked with it, had their processors to themselves since the last reading."""
+        wall, own = (clock() - since for clock, since in zip(self._clocks, self._since, strict=True))
+        kept = kept_waiting(self._account, self._threads(), wall)
+        return own >= LEAST_PRESENCE * wall and kept <= (1 - LEAST_PRESENCE) * wall
 
     def calm(self) -> bool:
         """Read the reference; return whether times measured at this speed could be used.
@@ -299,8 +304,7 @@ class Monitor:
         if len(self._recent) < _RECENT:
             return None
         level = self._level()
-        arithmetic, memory = self.baseline.gemm / level.gemm - 1, self.baseline.stream / level.stream - 1
-        if arithmetic > LARGEST_MOVE or memory > LARGEST_SPLIT:
+        if self.baseline.gemm / level.gemm > 1 + self._tolerances()[0]:
             self.baseline = level
             return level
         return None
@@ -340,7 +344,7 @@ def _gemm_session(matrix: NDArray[np.float32], threads: int) -> _Session:
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    shape = [_SIDE, _SIDE]
+    shape = list(matrix.shape)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["a", "b"], ["c"])],
         "reference",

@@ -18,7 +18,7 @@ from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
 from .environment import Environment
-from .reference import Reading, comparable, slowness
+from .reference import LARGEST_DRIFT, Reading, slowness
 
 __all__ = ["FORMAT", "VERSION", "Refused", "SampleRow", "SamplesFile", "Torn", "header_line", "line", "parse_samples",
            "read_samples", "sample_line"]  # fmt: skip
@@ -176,7 +176,7 @@ class _Reader:
         """
         old, self.baseline = self.baseline or reading, reading
         factor = slowness(reading, old)
-        if not comparable(reading, old):
+        if factor > 1 + LARGEST_DRIFT:
             self.refused += [Refused(name, setting, _SLOW) for name, setting in sorted(self.done, key=str)]
             self.rows, self.done = [], set()
         elif factor != 1.0:
