@@ -55,6 +55,8 @@ _BY_OPERATOR = frozenset({"normalization", "layout", "pool", "scan", "recurrent"
 def family(kernel: Kernel) -> str:
     """Return the name under which kernels share an implementation: ``conv2d/blocked``, ``layout:Transpose``."""
     name = kernel.operation_type
+    if name == "matmul" and isinstance(kernel.main, Gemm) and kernel.main.m == 1:
+        name = "matmul/row"
     by_operator = f":{kernel.operator}" if name in _BY_OPERATOR and kernel.operator else ""
     by_layout = f"/{kernel.layout}" if name in _LAID_OUT and kernel.layout else ""
     return f"{name}{by_layout}{by_operator}"
@@ -98,8 +100,10 @@ def _primitive(primitive: Primitive, kernel: Kernel, near_bytes: int) -> Amounts
             return {"softmax": rows * columns, "softmax rows": rows, "softmax tails": rows * (columns % _BLOCK)}
         case Normalization(groups=groups, size=size):
             return {"normalised": groups * size * primitive.per_element, "normalised groups": groups}
-        case Reduction():
-            return {f"reduced by {primitive.function}": primitive.elements, "reductions": primitive.results}
+        case Reduction(elements=elements, results=results):
+            across = elements if primitive.run == 1 else 0
+            function = primitive.function
+            return {f"reduced by {function}": elements, "reduced across": across, "reductions": results}
         case Window(results=results, window=window):
             return {f"window {primitive.function}": results * window, "windows": results}
         case Gather(rows=rows, row_elements=row_elements):

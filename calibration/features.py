@@ -99,7 +99,7 @@ def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
         case Normalization():
             return _log(main.groups), _log(main.size), float(main.per_element)
         case Reduction():
-            return _log(main.elements), _log(main.results), 0.0
+            return _log(main.elements), _log(main.results), _log(main.run or _UNCOUNTED_RUN)
         case Window():
             return _log(main.results), _log(main.window), 0.0
         case Gather():

@@ -137,7 +137,10 @@ class Elementwise(_Counted):
 
 @dataclass(frozen=True, slots=True)
 class Reduction(_Counted):
-    """``elements`` reduced to ``results`` by ``function``, ``per_element`` operations for each element."""
+    """``elements`` reduced to ``results`` by ``function``, ``per_element`` operations for each element.
+
+    ``run`` is how many of the elements that make one result lie side by side; ``None`` where that was not counted.
+    """
 
     tag: ClassVar[str] = "reduction"
     function: str
@@ -145,6 +148,7 @@ class Reduction(_Counted):
     results: int
     dtype: DType
     per_element: int = 1
+    run: int | None = None
 
     @property
     def ops(self) -> int:

@@ -46,6 +46,7 @@ __all__ = [
     "number",
     "numpy_dtype",
     "ranked",
+    "reduced_run",
     "ratio",
     "result_dims",
     "same_type",
@@ -248,6 +249,16 @@ def normal_axis(axis: int, rank: int) -> int:
 def normal_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     """Return axes counted from the front, sorted, each once."""
     return tuple(sorted({normal_axis(axis, rank) for axis in axes}))
+
+
+def reduced_run(shape: Shape, axes: Sequence[int]) -> Dim:
+    """Return how many of the elements that a reduction over ``axes`` makes one result of lie side by side."""
+    run: Dim = 1
+    for axis, extent in reversed(list(enumerate(shape))):
+        if axis not in axes and extent != 1:
+            break
+        run = run * extent
+    return run
 
 
 def broadcast(*shapes: Shape) -> Shape:

@@ -26,6 +26,7 @@ from .reading import (
     normal_axes,
     normal_axis,
     ranked,
+    reduced_run,
     same_type,
     size,
     smallest,
@@ -64,8 +65,10 @@ def reduced_types(op: Op) -> tuple[Type, ...] | None:
 
 def _reduce(function: str, per_element: int, per_result: int) -> Callable[[Op], Iterable[Primitive]]:
     def lower(op: Op) -> Iterable[Primitive]:
-        dtype, results = tensor(op, 0).dtype, elements(op)
-        main = Reduction(function, size(op, 0), results, dtype, per_element)
+        dtype, results, shape = tensor(op, 0).dtype, elements(op), dims(op, 0)
+        axes = _axes(op, len(shape))
+        run = None if axes is None else reduced_run(shape, axes)
+        main = Reduction(function, size(op, 0), results, dtype, per_element, run)
         return (main, Elementwise(function, results, dtype, per_result)) if per_result else (main,)
 
     return lower

@@ -212,11 +212,14 @@ def _resize_types(op: Op) -> tuple[Type, ...] | None:
 
 
 def interpolated(op: Op, mode: str) -> Iterable[Primitive]:
-    """One result from 1, 2 or 4 neighbours along each resized axis; a multiplication and an addition for each."""
+    """One result from 1, 2 or 4 neighbours along each resized axis; a multiplication and an addition for each.
+
+    The nearest neighbour is a copy, and so is what has the size already.
+    """
     x, y, dtype = dims(op, 0), result_dims(op), tensor(op, 0).dtype
-    if mode == "nearest":
-        return (Copy(prod(y), dtype),)
     resized = sum(before != after for before, after in zip(x, y, strict=True))
+    if mode == "nearest" or not resized:
+        return (Copy(prod(y), dtype),)
     neighbours = (4 if mode == "cubic" else 2) ** resized
     return (Window(mode, prod(y), 2 * neighbours, dtype),)
 

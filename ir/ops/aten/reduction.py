@@ -8,7 +8,7 @@ from math import prod
 from ...graph import Op
 from ...primitives import Elementwise, Primitive, Reduction, Scan, Softmax
 from ...registry import Kind, Lowering
-from ..reading import dims, elements, integer, normal_axis, size, tensor
+from ..reading import dims, elements, integer, integers, normal_axes, normal_axis, reduced_run, size, tensor
 from .reading import enter
 
 __all__: list[str] = []
@@ -42,11 +42,18 @@ _TABLE: tuple[tuple[str, str, int, int], ...] = (
 
 def _reduce(function: str, per_element: int, per_result: int) -> Callable[[Op], tuple[Primitive, ...]]:
     def lower(op: Op) -> tuple[Primitive, ...]:
-        dtype, results = tensor(op, 0).dtype, elements(op)
-        main = Reduction(function, size(op, 0), results, dtype, per_element)
+        dtype, results, shape = tensor(op, 0).dtype, elements(op), dims(op, 0)
+        main = Reduction(function, size(op, 0), results, dtype, per_element, reduced_run(shape, _axes(op, len(shape))))
         return (main, Elementwise(function, results, dtype, per_result)) if per_result else (main,)
 
     return lower
+
+
+def _axes(op: Op, rank: int) -> tuple[int, ...]:
+    """What an operator reduces over: one axis, several, or all where none is named."""
+    named = op.attributes.get("dim")
+    axes = (named,) if isinstance(named, int) else integers(op, "dim", ())
+    return normal_axes(axes, rank) if axes else tuple(range(rank))
 
 
 for _names, _function, _per_element, _per_result in _TABLE:

@@ -25,6 +25,7 @@ from ..reading import (
     normal_axes,
     normal_axis,
     ranked,
+    reduced_run,
     same_type,
     size,
     tensor,
@@ -55,8 +56,10 @@ def _requantized(op: Op) -> tuple[Primitive, ...]:
 
 def _reduce(function: str, per_result: int, scaled: bool) -> Callable[[Op], Iterable[Primitive]]:
     def lower(op: Op) -> Iterable[Primitive]:
-        dtype, results = tensor(op, 0).dtype, elements(op)
-        main = Reduction(function, size(op, 0), results, dtype)
+        dtype, results, shape = tensor(op, 0).dtype, elements(op), dims(op, 0)
+        axes = constant_integers(op.operand(1))
+        run = None if axes is None else reduced_run(shape, normal_axes(axes, len(shape)))
+        main = Reduction(function, size(op, 0), results, dtype, run=run)
         ending = (Elementwise(function, results, dtype, per_result),) if per_result else ()
         return (main, *ending, *(_requantized(op) if scaled else ()))
 
