@@ -176,6 +176,7 @@ def test_bytes_reordered_count_and_layouts_are_families() -> None:
     assert family(plain) == "conv2d/blocked"
     assert family(replace(plain, layout="")) == "conv2d"
     assert family(copy(100, 1)) == "layout:Transpose"
+    assert family(gemm(1, 8, 8)) == "matmul/row" and family(gemm(2, 8, 8)) == "matmul"
     assert amounts(replace(plain, reordered_bytes=5000), NEAR)["bytes reordered"] == 5.0
 
 
@@ -292,6 +293,15 @@ def runs_of(order: Integers) -> float:
 
 def lowered(name: str, shapes: list[tuple[int, ...]], results: int = 1, *given: list[int], **attributes: Any) -> Copy:
     """The copy that an operator of these operands, and of constant integers ``given``, comes to."""
+    (primitive,) = primitives(name, shapes, results, *given, **attributes)
+    assert isinstance(primitive, Copy)
+    return primitive
+
+
+def primitives(
+    name: str, shapes: list[tuple[int, ...]], results: int = 1, *given: list[int], **attributes: Any
+) -> tuple[Primitive, ...]:
+    """What an operator of these operands, and of constant integers ``given``, lowers to."""
     graph = Graph("net")
     operands = [graph.add(INPUT, [], [(f"x{i}", TensorType(F32, shape))]).result for i, shape in enumerate(shapes)]
     for i, numbers in enumerate(given):
@@ -302,9 +312,7 @@ def lowered(name: str, shapes: list[tuple[int, ...]], results: int = 1, *given: 
         graph.add(OUTPUT, [result])
     target = load_target("intel-core-i7-12700k")
     PassManager(parse_passes("shape,lower")).run(graph, Context(target))
-    (primitive,) = op.facts[Work].primitives
-    assert isinstance(primitive, Copy)
-    return primitive
+    return op.facts[Work].primitives
 
 
 def places(*shape: int, start: int = 0) -> Integers:
@@ -357,3 +365,26 @@ def test_runs_of_slices_end_where_something_is_left_out(bounds: tuple[list[int],
     part = places(4, 6, 6)[kept]
     copied = lowered("Slice", [(4, 6, 6)], 1, *bounds)
     assert (copied.elements, copied.run) == (part.size, pytest.approx(runs_of(part)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "run"),
+    [
+        ((4, 6, 8), [2], 8), ((4, 6, 8), [1, 2], 48), ((4, 6, 8), [1], 1), ((4, 6, 8), [0, 2], 8), ((4, 6, 8), [], 192),
+        ((4, 6, 1), [1], 6), ((4, 6, 8), [-1], 8),
+    ],
+)  # fmt: skip
+def test_runs_of_reductions_are_what_lies_side_by_side(shape: tuple[int, ...], axes: list[int], run: int) -> None:
+    reduction, *_ = primitives("ReduceMean", [shape], 1, *([axes] if axes else []))
+    assert isinstance(reduction, Reduction) and reduction.run == run
+
+
+def test_reductions_across_rows_cost_apart() -> None:
+    along, across = (made("ReduceMean", Reduction("mean", 800, 100, F32, run=run), 0, 800, 100) for run in (8, 1))
+    assert "reduced across" not in amounts(along, NEAR) and amounts(across, NEAR)["reduced across"] == 0.8
+
+
+def test_a_resize_to_the_size_that_there_is_copies() -> None:
+    assert lowered("Resize", [(1, 4, 8, 8), (0,), (0,)], 1, [1, 4, 8, 8], mode="linear").elements == 256
+    (window,) = primitives("Resize", [(1, 4, 8, 8), (0,), (0,)], 1, [1, 4, 16, 8], mode="linear")
+    assert isinstance(window, Window) and window.window == 4

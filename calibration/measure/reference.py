@@ -1,9 +1,9 @@
 """A reference kernel, timed throughout a campaign, that tells how fast the machine is at the moment.
 
-Clocks change, neighbours on a shared machine come and go. What was measured while the processor ran a few per cent slower
-than at the campaign's baseline is divided by that: all that it does follows its clock. How far a kernel follows main
-memory differs from kernel to kernel, so there is no dividing by that: what was measured while memory was much slower, or
-while the machine's speed changed, does not count.
+Clocks change, neighbours on a shared machine come and go. What was measured while the processor ran a few per cent
+slower than at the campaign's baseline is divided by that: all that it does follows its clock. How far a kernel follows
+main memory differs from kernel to kernel, so there is no dividing by that: what was measured while memory was much
+slower, or while the machine's speed changed, does not count.
 
 Readings flicker by themselves, most of all those of memory where strangers share it. How much they usually do is learnt
 from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
@@ -67,16 +67,16 @@ _FEWEST_READINGS = 9
 _NORMAL_MAD = 1.4826
 _SIGMAS = 3.0
 _EXPECTED_DRIFT = 0.05
-"""What drifts are like before anything was read, as a standard deviation: uncertain readings are drawn to none by it."""
+"""What drifts are like before anything was read, as a standard deviation: it draws uncertain readings to none."""
 NO_DENORMALS = "session.set_denormal_as_zero"
 """Inputs, and mostly weights, are made up: what decays to denormal numbers says nothing of the real model's values, and
 would make a matrix product up to a hundred times slower. The first session of a process decides for all of them."""
 STOP_SPINNING = "session.force_spinning_stop"
-"""Several sessions run in turns; threads of one that go on waiting actively after a run would take the next one's cores."""
+"""Several sessions run in turns: threads of one that go on spinning after a run would take the next one's cores."""
 
 _SIDE, _SIDE_STEP, _SHARED_WORK = 256, 16, 4
-"""The product has 256³ multiply-accumulates on one thread. On several each has four times that, so that waking the others
-takes no part in it to speak of."""
+"""The product has 256³ multiply-accumulates on one thread. On several each has four times that, so that waking the
+others takes no part in it to speak of."""
 _CACHES, _LEAST_STREAM, _MOST_STREAM = 2, 8 << 20, 64 << 20
 """What is copied is twice the caches, within these bytes: a copy inside a shared cache tells of its other users."""
 _GEMM_RUNS, _STREAM_RUNS = 12, 3
@@ -154,6 +154,9 @@ class Flicker:
         return Flicker(_spread([one.gemm for one in readings]), _spread([one.stream for one in readings]))
 
 
+_STEADY = Flicker()
+
+
 def baseline_of(readings: Sequence[Reading]) -> Reading:
     """Return the speed that a campaign's times refer to: the median of several readings.
 
@@ -170,7 +173,7 @@ def baseline_of(readings: Sequence[Reading]) -> Reading:
     return found
 
 
-def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = Flicker()) -> Drift:  # noqa: B008  # frozen
+def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = _STEADY) -> Drift:
     """Return the machine's slowness while something was measured, from the readings around the blocks that count.
 
     It is arithmetic's, the median of its readings, drawn to one as far as that is uncertain: the posterior mean under a
@@ -202,8 +205,8 @@ class Monitor:
     A block counts if the readings before and after it agree with each other, and with the median of the last ones, to
     :data:`LARGEST_MOVE` or as well as readings usually do; what a short disturbance touched is dropped, and a lasting
     change becomes the new level. It does not count if other processes took a processor away from a thread at work. That
-    is not asked where ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are those
-    of the wall and of the thread's own time, ``threads`` tells how long each of the process's had to wait.
+    is not asked where ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are
+    those of the wall and of the thread's own time, ``threads`` tells how long each of the process's had to wait.
     """
 
     def __init__(
@@ -259,7 +262,7 @@ class Monitor:
         return counts
 
     def _present(self) -> bool:
-        """Whether this thread, and all that worked with it, had their processors to themselves since the last reading."""
+        """Whether this thread, and all that worked with it, had their processors since the last reading."""
         wall, own = (clock() - since for clock, since in zip(self._clocks, self._since, strict=True))
         kept = kept_waiting(self._account, self._threads(), wall)
         return own >= LEAST_PRESENCE * wall and kept <= (1 - LEAST_PRESENCE) * wall
@@ -286,9 +289,7 @@ class Monitor:
     def _steady(self, before: Reading, after: Reading) -> bool:
         """Whether two readings agree with each other and with the present level."""
         level, tolerances = self._level(), self._tolerances()
-        return all(
-            _near(one, other, tolerances) for one, other in ((before, after), (after, level), (before, level))
-        )
+        return all(_near(one, other, tolerances) for one, other in ((before, after), (after, level), (before, level)))
 
     def _tolerances(self) -> tuple[float, float]:
         """By how much readings of arithmetic and of memory may differ at one speed."""

@@ -46,8 +46,8 @@ __all__ = [
     "number",
     "numpy_dtype",
     "ranked",
-    "reduced_run",
     "ratio",
+    "reduced_run",
     "result_dims",
     "same_type",
     "size",
@@ -251,9 +251,9 @@ def normal_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(sorted({normal_axis(axis, rank) for axis in axes}))
 
 
-def reduced_run(shape: Shape, axes: Sequence[int]) -> Dim:
+def reduced_run(shape: Sequence[int], axes: Sequence[int]) -> int:
     """Return how many of the elements that a reduction over ``axes`` makes one result of lie side by side."""
-    run: Dim = 1
+    run = 1
     for axis, extent in reversed(list(enumerate(shape))):
         if axis not in axes and extent != 1:
             break
