@@ -2,10 +2,13 @@
 
 A weight that is dequantised before a MatMul or Gemm, in blocks along the sum, for each column or as a whole, stays
 packed. Source of the behaviour: onnxruntime ``core/optimizer/qdq_transformer/selectors_actions/qdq_selectors.cc``
-(``DQMatMulNodeGroupSelector``), and its optimised graphs.
+(``DQMatMulNodeGroupSelector``), and the optimised graphs of onnxruntime 1.32. Up to 1.31 no product whose other factor
+was dequantised, or whose result was quantised, had its weight packed; since then those in 16 bits have.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from ..ir import CONSTANT, Attribute, DType, Graph, Location, Op, TensorType, Value
 from .quantized import DEQUANTIZE, QUANTIZE
@@ -18,6 +21,10 @@ _SCALES = frozenset({DType.F32, DType.F16})
 _LEAST_BLOCK = 16
 _USUAL_BLOCK = 32
 """Block size that a weight with one scale, or one for each column, is packed in."""
+_NO_INTEGER_KERNEL = frozenset({DType.I16, DType.UI16})
+"""Types of which there are no integer products: what is converted from them and to them is as good as a float."""
+_MOST_SHARED = 8
+"""Elements up to which equal constants become one (``constant_sharing.cc``)."""
 
 
 def pack_weights(graph: Graph, accuracy_level: int) -> int:
@@ -26,25 +33,52 @@ def pack_weights(graph: Graph, accuracy_level: int) -> int:
     ``accuracy_level`` is what the operator is told: with 4 it quantises its other factor and multiplies 8-bit integers.
     """
     packed = 0
+    readers = _readers(graph)
     for op in graph.body:
         dequantize = _weight(graph, op)
-        block = _block_size(dequantize) if dequantize is not None else None
-        if dequantize is not None and block is not None:
+        if dequantize is None or any(readers[_identity(value)] > 1 for value in dequantize.operands[:2] if value):
+            continue
+        block = _block_size(dequantize)
+        if block is not None:
             _replace(graph, op, dequantize, block, accuracy_level)
             packed += 1
     return packed
 
 
+def _readers(graph: Graph) -> Counter[object]:
+    """How many operations read each constant: a weight stays packed only where its elements and scales are its own."""
+    constants = (value for op in graph.ops if op.name == CONSTANT for value in op.results)
+    counts: Counter[object] = Counter()
+    for value in constants:
+        counts[_identity(value)] += len(graph.uses(value))
+    return counts
+
+
+def _identity(value: Value) -> object:
+    """What small constants of the same elements have in common, and a large one only with itself."""
+    dense = value.constant
+    return value if dense is None or len(dense.values) > _MOST_SHARED else (dense.type, dense.values)
+
+
 def _weight(graph: Graph, op: Op) -> Op | None:
-    """What dequantises the weight of a product whose other factor, and result, are floats."""
+    """What dequantises the weight of a product whose other factor, and result, are floats or come as 16 bits."""
     if op.name not in ("onnx.MatMul", "onnx.Gemm") or len(op.results) != 1 or len(op.operands) < 2:
         return None
     data, weight = op.operands[:2]
-    if data is None or weight is None or data.op.name in DEQUANTIZE or weight.op.name not in DEQUANTIZE:
+    if data is None or weight is None or weight.op.name not in DEQUANTIZE or graph.users(weight.op) != [op]:
         return None
-    if graph.users(weight.op) != [op] or any(user.name in QUANTIZE for user in graph.users(op)):
+    if data.op.name in DEQUANTIZE and not _as_good_as_float(data.op.operand(0)):
+        return None
+    users = graph.users(op)
+    quantizers = [user for user in users if user.name in QUANTIZE]
+    if quantizers and not (users == quantizers and all(_as_good_as_float(user.result) for user in quantizers)):
         return None
     return weight.op if op.name == "onnx.MatMul" or _plain(op, weight.type) else None
+
+
+def _as_good_as_float(integers: Value | None) -> bool:
+    type_ = integers.type if integers is not None else None
+    return isinstance(type_, TensorType) and type_.dtype in _NO_INTEGER_KERNEL
 
 
 def _plain(gemm: Op, weight: object) -> bool:

@@ -147,6 +147,25 @@ def _quantized(environment: Environment, values: Sequence[Value], _: Sequence[fl
     return all(any(user.name in QUANTIZE for user in environment.graph.users(value.op)) for value in values)
 
 
+def _in_blocks(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """Dequantised with one scale for each block of elements."""
+    return all(value.op.attributes.get("block_size", 0) != 0 for value in values)
+
+
+def _by_column(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
+    """Dequantised with one scale, or a matrix with one for each column."""
+    return all(_scaled_by_column(value) for value in values)
+
+
+def _scaled_by_column(dequantized: Value) -> bool:
+    dims, scale = _dims(dequantized), dequantized.op.operand(1)
+    scales = _dims(scale) if scale is not None else None
+    if dims is None or scales is None:
+        return False
+    last = dequantized.op.attributes.get("axis", 1) in (-1, len(dims) - 1)
+    return prod(scales) == 1 or (len(dims) == 2 and scales == (dims[-1],) and last)
+
+
 def _wide(_: Environment, values: Sequence[Value], __: Sequence[float]) -> bool:
     """More than one element in the last dimension, one in every other: a bias along it."""
     return all((dims := _dims(v)) and dims[-1] > 1 and all(extent == 1 for extent in dims[:-1]) for v in values)
@@ -254,6 +273,8 @@ _PREDICATES: dict[str, Predicate] = {
     "equal": _equal,
     "quantized": _quantized,
     "wide": _wide,
+    "in_blocks": _in_blocks,
+    "by_column": _by_column,
     "saturates": _saturates,
     "blocked": _blocked,
     "shared": _shared,

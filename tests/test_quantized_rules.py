@@ -261,6 +261,24 @@ def packed(
     return m.op(op_type, m.input(3, 64), weight, *([m.constant(np.ones(32, np.float32))] * bias))
 
 
+def scaled(m: Model, op_type: str, scales: Sequence[int], **attributes: int) -> str:
+    """A product of 8 bits with a weight (64, 32) that has many scales."""
+    scale = m.constant(np.full(scales, 0.02, np.float32))
+    weight = m.op("DequantizeLinear", m.constant(np.ones((64, 32)), S8), scale, **attributes)
+    return m.requantized(m.op(op_type, m.dequantized(3, 64), weight))
+
+
+def packed_twice(m: Model, scale: float, shared: bool = False) -> str:
+    """Two products with packed weights, of two scales or one; ``shared``: of the same elements."""
+    first = m.constant(np.ones((64, 32)), S8)
+    second = first if shared else m.constant(np.full((64, 32), 2), S8)
+    weights = (
+        m.op("DequantizeLinear", data, m.constant(np.float32(value)))
+        for data, value in ((first, 0.02), (second, scale))
+    )
+    return m.op("Sub", *(m.op("MatMul", m.input(3, 64), weight) for weight in weights))
+
+
 CASES = {
     "int4": (packed, "MatMulNBits"),
     "uint4 without zeros": (lambda m: packed(m, TensorProto.UINT4, zeros=False), "MatMulNBits"),
@@ -275,6 +293,9 @@ CASES = {
         lambda m: m.requantized(m.op("MatMul", m.dequantized(3, 8), m.weight(8, 4, element=TensorProto.INT4))),
         "MatMul",
     ),
+    "int8 twice": (lambda m: packed_twice(m, 0.03), "MatMulNBits"),
+    "int8 of one scale twice": (lambda m: packed_twice(m, 0.02), "MatMul"),
+    "int8 one weight twice": (lambda m: packed_twice(m, 0.03, shared=True), "MatMul"),
     "float8": (lambda m: packed(m, TensorProto.FLOAT8E4M3FN, block=0, scales=()), "MatMul"),
     "conv": (conv, "QLinearConv"),
     "conv signed": (lambda m: conv(m, x=S8, y=S8), "QLinearConv"),
@@ -292,8 +313,20 @@ CASES = {
     "matmul signed": (lambda m: matmul(m, a=S8, y=S8), "QLinearMatMul"),
     "matmul of two": (lambda m: matmul(m, b=U8, both=True), "QLinearMatMul"),
     "matmul to float": (lambda m: matmul(m, y=None), "MatMulIntegerToFloat"),
-    "matmul 16 bits": (lambda m: matmul(m, a=U16, y=U16), "MatMul"),
+    "matmul 16 bits": (lambda m: matmul(m, a=U16, y=U16), "MatMulNBits"),
+    "matmul 16 bits to float": (lambda m: matmul(m, a=S16, y=None), "MatMulNBits"),
+    "matmul 16 bits to 8": (lambda m: matmul(m, a=U16, y=U8), "MatMul"),
+    "matmul float to 16 bits": (lambda m: m.requantized(packed(m), S16), "MatMulNBits"),
+    "matmul float to 8 bits": (lambda m: m.requantized(packed(m)), "MatMul"),
     "matmul other type": (lambda m: matmul(m, y=U16), "MatMul"),
+    "matmul a scale a column": (lambda m: scaled(m, "MatMul", (32,)), "QLinearMatMul"),
+    "matmul a scale a row": (lambda m: scaled(m, "MatMul", (64,), axis=0), "MatMul"),
+    "matmul in blocks": (lambda m: scaled(m, "MatMul", (2, 32), axis=0, block_size=32), "MatMul"),
+    "gemm in blocks": (lambda m: scaled(m, "Gemm", (2, 32), axis=0, block_size=32), "Gemm"),
+    "gemm 16 bits": (
+        lambda m: m.requantized(m.op("Gemm", m.dequantized(3, 8, element=U16), m.weight(8, 4)), U16),
+        "MatMulNBits",
+    ),
     "gemm": (gemm, "QGemm"),
     "gemm signed": (lambda m: gemm(m, a=S8, y=S8), "QGemm"),
     "gemm signed by unsigned": (lambda m: gemm(m, a=S8, b=U8, y=S8), "QGemm"),
