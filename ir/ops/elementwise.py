@@ -205,7 +205,10 @@ def activation_ops(name: str) -> int:
         "silu": 4,
         "swish": 4,
         "swiglu": 6,
+        "relu2": 2,
+        "relu_squared": 2,
         "identity": 0,
+        "none": 0,
         "": 0,
     }
     if name.lower() not in rows and name.lower() not in extra:

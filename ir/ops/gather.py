@@ -9,6 +9,7 @@ import numpy as np
 
 from ..expression import is_unknown
 from ..graph import Op
+from ..onnx_types import dtype_of
 from ..primitives import Copy, Elementwise, Gather, Primitive, Scan
 from ..registry import Kind, Lowering, define
 from ..types import Dim, DType, TensorType, Type
@@ -182,6 +183,26 @@ def gather_block_quantized(op: Op) -> Lowering:
         ),
         {index: (tensor(op, index).bytes or 0) * smallest(results, whole) // whole for index in tables},
     )
+
+
+def _packed_rows_types(op: Op) -> tuple[Type, ...] | None:
+    """Rows of K elements of ``output_dtype`` (com.microsoft.GatherPacked-1)."""
+    indices = ranked(op, 1)
+    dtype = dtype_of(integer(op, "output_dtype", _BFLOAT16))
+    return None if indices is None else (TensorType(dtype, (*indices[1], integer(op, "K", 0))),)
+
+
+_BFLOAT16 = 16
+"""TensorProto's number of the type that GatherPacked returns unless told."""
+
+
+@define("com.microsoft.GatherPacked", kind=Kind.GATHER, infer=_packed_rows_types)
+def gather_packed(op: Op) -> Lowering:
+    """Packed rows fetched, then expanded: subtract and scale."""
+    rows, row_bytes = size(op, 1), dims(op, 0)[-1]
+    expanded = Elementwise("dequantize", elements(op), dtype_of(integer(op, "output_dtype", _BFLOAT16)), 2)
+    read = smallest(rows * row_bytes, size(op, 0))
+    return Lowering((Gather(rows, row_bytes, tensor(op, 0).dtype), expanded), {0: read})
 
 
 # -- putting ----------------------------------------------------------------------------------------------------------

@@ -91,6 +91,20 @@ def murmur_hash(op: Op) -> Iterable[Primitive]:
     return (Scan("hash", tensor(op, 0).elements or 0, DType.UI32, 15),)
 
 
+def _commit_types(op: Op) -> tuple[Type, ...] | None:
+    """A length for each request; the control state and the context as they came."""
+    predicted, control, context = ranked(op, 0), typed(op, 3), typed(op, 4)
+    if predicted is None or control is None or context is None:
+        return None
+    return (TensorType(DType.I32, predicted[1][:1] if len(predicted[1]) > 1 else (1,)), control, context)
+
+
+@define("com.microsoft.SpeculativePrefixCommit", kind=Kind.SCAN, infer=_commit_types)
+def speculative_prefix_commit(op: Op) -> Iterable[Primitive]:
+    """Each request's draft compared with what was predicted, token by token; the states and a record written."""
+    return (Scan("compare", size(op, 0), DType.I64), Scan("copy", elements(op, 1) + elements(op, 2), DType.I64, 0))
+
+
 @define("com.microsoft.SampleOp", kind=Kind.VIEW, infer=same_type)
 def sample_op(op: Op) -> Lowering:
     """Hands its operand on."""

@@ -10,11 +10,22 @@ from collections.abc import Iterable
 from math import prod
 
 from ..graph import Op
-from ..primitives import Elementwise, Gemm, Primitive, Reduction, Softmax
-from ..registry import Kind, define
+from ..primitives import Elementwise, Gemm, Primitive, Reduction, Scan, Softmax
+from ..registry import Kind, Lowering, define
 from ..types import DType, TensorType, Type
 from .attention import ROTARY_OPS, Heads
-from .reading import constant_integers, dims, elements, integer, is_constant, ranked, ratio, same_type, tensor
+from .reading import (
+    constant_integers,
+    dims,
+    elements,
+    integer,
+    is_constant,
+    ranked,
+    ratio,
+    same_type,
+    smallest,
+    tensor,
+)
 
 __all__: list[str] = []
 
@@ -205,3 +216,22 @@ def sparse_attention_indexer(op: Op) -> Iterable[Primitive]:
     yield Gemm(rows * heads, blocks, size // heads, dtype)
     yield Softmax(rows, blocks, dtype)
     yield Reduction("topk", rows * blocks, rows * chosen, dtype, chosen.bit_length())
+
+
+def _merged_types(op: Op) -> tuple[Type, ...] | None:
+    """Indices, how many of them, and a status, for each query (com.microsoft.PackedSparseAttentionIndexerMerge-1)."""
+    rows = ranked(op, 2)
+    if rows is None:
+        return None
+    shapes = ((rows[1][0], integer(op, "max_output_entries", 0)), rows[1], rows[1])
+    return tuple(TensorType(rows[0], shape) for shape in shapes)
+
+
+@define("com.microsoft.PackedSparseAttentionIndexerMerge", kind=Kind.SCAN, infer=_merged_types)
+def sparse_attention_indexer_merge(op: Op) -> Lowering:
+    """For each query a pass over the entries selected before, of which its row is read, and those that join them."""
+    queries, before, entries = dims(op, 2)[0], dims(op, 0), integer(op, "max_output_entries", 0)
+    joining = dims(op, 5)[-1] if op.operand(5) is not None else entries
+    dtype = tensor(op, 0).dtype
+    read = smallest(queries, before[0]) * before[-1] * dtype.bits // 8
+    return Lowering((Scan("merge", queries * (before[-1] + joining), dtype),), {0: read})

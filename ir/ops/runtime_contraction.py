@@ -31,6 +31,7 @@ from .contraction import (
 from .elementwise import activation_ops
 from .normalization import RMS_OPS
 from .reading import (
+    agree,
     compute_dtype,
     constant_integers,
     dims,
@@ -39,11 +40,14 @@ from .reading import (
     integers,
     is_constant,
     ranked,
+    ratio,
     result_dims,
+    size,
     tensor,
     text,
     with_shape,
 )
+from .runtime_elementwise import clamped_swiglu_ops
 
 __all__: list[str] = []
 
@@ -169,14 +173,69 @@ def mat_mul_n_bits(op: Op) -> Iterable[Primitive]:
     n, k = _packed_columns(op)
     dtype = tensor(op, 0).dtype
     rows = prod(dims(op, 0)[:-1])
-    if integer(op, "accuracy_level", 0) != _ON_INTEGERS:
+    return _few_bits(rows, n, k, dtype, integer(op, "accuracy_level", 0), integer(op, "block_size", k))
+
+
+def _few_bits(rows: int, n: int, k: int, dtype: DType, accuracy_level: int, block: int) -> tuple[Primitive, ...]:
+    """A product with weights of a few bits in blocks along the sum."""
+    if accuracy_level != _ON_INTEGERS:
         return (Elementwise("dequantize", n * k, dtype, 2), Gemm(rows, n, k, dtype, weight=True))
-    blocks = -(-k // max(1, integer(op, "block_size", k)))
+    blocks = -(-k // max(1, block))
     return (
         Elementwise("quantize", rows * k, dtype, REQUANTIZE_OPS),
         Gemm(rows, n, k, DType.UI8, weight=True),
         Elementwise("dequantize", rows * n * blocks, dtype, 2),
     )
+
+
+@define("com.microsoft.MatMulNBitsQLoRA", kind=Kind.CONTRACTION, infer=_packed_type)
+def mat_mul_n_bits_q_lora(op: Op) -> Iterable[Primitive]:
+    """MatMulNBits and a low-rank adapter of packed weights added to it (com.microsoft.MatMulNBitsQLoRA-1).
+
+    An adapter without ``lora_B`` is none; without ``lora_A`` alone its way down is zero. Only the way down goes by the
+    ``accuracy_level``.
+    """
+    n, k, rows, dtype = integer(op, "N", 0), integer(op, "K", 0), prod(dims(op, 0)[:-1]), tensor(op, 0).dtype
+    level, block = integer(op, "accuracy_level", 0), integer(op, "lora_block_size", 32)
+    yield from _few_bits(rows, n, k, dtype, level, integer(op, "block_size", 32))
+    if size(op, 5) == 0:
+        return
+    down = dims(op, 3)[0]
+    rank = down or size(op, 4) // max(1, -(-k // max(1, block)))
+    if down:
+        yield from _few_bits(rows, rank, k, dtype, level, block)
+    yield from _few_bits(rows, n, rank, dtype, 0, block)
+    yield Elementwise("add", elements(op), dtype)
+
+
+@define("com.microsoft.MatMulPacked", kind=Kind.CONTRACTION, infer=_packed_type)
+def mat_mul_packed(op: Op) -> Iterable[Primitive]:
+    """MatMul with weights in a packed format, (N, bytes of a row), expanded once each; then scale and activation."""
+    n, k, dtype = integer(op, "N", 0), integer(op, "K", 0), tensor(op, 0).dtype
+    name = text(op, "activation_type", "none")
+    per_element = activation_ops(name) + (op.operand(2) is not None)
+    yield from _few_bits(prod(dims(op, 0)[:-1]), n, k, dtype, 0, k)
+    if per_element:
+        yield Elementwise(name, elements(op), dtype, per_element)
+
+
+def _router_types(op: Op) -> tuple[Type, ...] | None:
+    """The first ``router_size`` columns, and half of the others (com.microsoft.RouterGateUpProj-1)."""
+    x, w = ranked(op, 0), ranked(op, 1)
+    if x is None or w is None:
+        return None
+    agree("features of the input", x[1][-1], "rows of the weights", w[1][0])
+    chosen = integer(op, "router_size", 0)
+    widths = (chosen, ratio((w[1][-1] - chosen,), (2,)))
+    return tuple(TensorType(x[0], (*x[1][:-1], width)) for width in widths)
+
+
+@define("com.microsoft.RouterGateUpProj", kind=Kind.CONTRACTION, infer=_router_types)
+def router_gate_up_proj(op: Op) -> Iterable[Primitive]:
+    """One product for a router's scores and a shared expert's gate and up halves, then their SwiGLU."""
+    dtype = tensor(op, 0).dtype
+    yield matmul(dims(op, 0), dims(op, 1), dtype, is_constant(op, 1))
+    yield Elementwise("swiglu", elements(op, 1), dtype, clamped_swiglu_ops(op))
 
 
 @define(

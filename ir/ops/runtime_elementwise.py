@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from ..graph import Op
 from ..primitives import Elementwise, Primitive
 from ..registry import Kind, Lowering, OpDef, add, define
-from ..types import DType
+from ..types import DType, Type
 from .elementwise import broadcast_types, elementwise, elementwise_lowering
-from .reading import elements, same_type, size, tensor, view
+from .reading import elements, number, ranked, ratio, same_type, size, tensor, typed, view, with_shape
 
-__all__: list[str] = []
+__all__ = ["clamped_swiglu_ops"]
 
 
 @define("com.microsoft.BiasGelu", kind=Kind.ELEMENTWISE, infer=broadcast_types)
@@ -87,3 +87,28 @@ def gemma_rotary_embedding(op: Op) -> Iterable[Primitive]:
     turned = elements(op, 0) + elements(op, 1)
     angles = Elementwise("sin_cos", size(op, 0), tensor(op, 0).dtype, 2)
     return (angles, Elementwise("rotary", turned, tensor(op, 1).dtype, 3))
+
+
+def clamped_swiglu_ops(op: Op) -> int:
+    """Operations for each result of a SwiGLU (com.microsoft.SwiGLU-1).
+
+    Sigmoid and two products; one for each of ``activation_alpha`` and ``activation_beta`` that changes something, three
+    for the bounds where there is a ``limit``.
+    """
+    scaled, shifted = number(op, "activation_alpha", 1.0) != 1.0, number(op, "activation_beta", 0.0) != 0.0
+    return 5 + scaled + shifted + (3 if number(op, "limit", 0.0) > 0 else 0)
+
+
+def _gated_types(op: Op) -> tuple[Type, ...] | None:
+    """The gate's type; without operand 1 the gate holds both halves side by side."""
+    gate = ranked(op, 0)
+    if gate is None or op.operand(1) is not None:
+        given = typed(op, 0)
+        return None if given is None else (given,)
+    return with_shape(op, (*gate[1][:-1], ratio(gate[1][-1:], (2,))))
+
+
+@define("com.microsoft.SwiGLU", kind=Kind.ELEMENTWISE, infer=_gated_types)
+def clamped_swiglu(op: Op) -> Iterable[Primitive]:
+    """swish(gate)·up, bounded: five operations per element of the result, up to ten with bounds, alpha and beta."""
+    return elementwise(op, "swiglu", clamped_swiglu_ops(op))
