@@ -75,10 +75,15 @@ def _executed_integer_kernels(kernels: Iterable[Kernel]) -> list[Key]:
 def weight_shares(original: Path, quantised: Path) -> tuple[float, float]:
     """Bytes of the quantised weights over those of the same float tensors, and of all weights over all."""
     before, after = _weights(original), _weights(quantised)
-    floats = sum(before[name.removesuffix("_quantized")] for name in after if name.endswith("_quantized"))
+    floats = sum(before[_original(name)] for name in after if name.endswith("_quantized"))
     integers = sum(size for name, size in after.items() if name.endswith("_quantized"))
     whole = _all_weight_bytes(quantised) / _all_weight_bytes(original)
     return integers / floats, whole
+
+
+def _original(name: str) -> str:
+    """The float tensor that a quantised one was made from; a Gemm's is transposed first, as large as it was."""
+    return name.removesuffix("_quantized").removesuffix("_Transposed")
 
 
 def _weights(path: Path) -> dict[str, int]:
