@@ -32,6 +32,7 @@ from ..ir.types import UnknownType
 from .onnx_dims import declare_dims
 from .onnx_file import DamagedFileError, NestingError, read_model
 from .onnx_functions import inlined, opset_of
+from .onnx_gradients import give_bodies
 from .onnx_inference import check_names, infer_types, keeps_values, strip_weights
 from .onnx_reading import Reading
 from .onnx_schema import misfit
@@ -76,6 +77,7 @@ def load_onnx(source: Path | ModelProto) -> Graph:
         upgrade(model, label)
         opsets["ai.onnx"] = UPGRADED
     model = infer_types(inlined(model, label))
+    give_bodies(model)
     name = path.stem if path else model.graph.name or "model"
     graph = Graph(name, {"format": "onnx", "opset": {key: opsets[key] for key in sorted(opsets)}})
     if model.producer_name:

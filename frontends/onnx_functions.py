@@ -18,7 +18,7 @@ from .registry import FrontendError
 if TYPE_CHECKING:
     from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
-__all__ = ["inlined", "opset_of"]
+__all__ = ["inlined", "inner_graphs", "opset_of"]
 
 MOST_NODES = 500_000
 """Nodes that calls may expand to."""
@@ -69,7 +69,7 @@ def _opsets(imports: Iterable[object]) -> dict[str, int]:
     return {_domain(opset.domain): opset.version for opset in imports}  # type: ignore[attr-defined]  # protobuf
 
 
-def _inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
+def inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
     for attribute in node.attribute:
         yield from ([attribute.g] if attribute.HasField("g") else attribute.graphs)
 
@@ -80,7 +80,7 @@ def _all_nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
     while pending:
         node = pending.pop()
         yield node
-        for graph in _inner_graphs(node):
+        for graph in inner_graphs(node):
             pending.extend(reversed(graph.node))
 
 
@@ -151,7 +151,7 @@ class _Expansion:
             if function is not None:
                 yield from self._called(node, function)
                 continue
-            for inner in _inner_graphs(node):
+            for inner in inner_graphs(node):
                 self.graph(inner)
             yield node
 

@@ -7,9 +7,9 @@ from math import prod
 
 from ..attributes import Dense
 from ..graph import Op
-from ..primitives import Copy, Elementwise, Gather, Gemm, Normalization, Primitive, Unknown
+from ..primitives import Copy, Elementwise, Gather, Gemm, Normalization, Primitive
 from ..registry import Kind, Lowering, OpDef, add, define
-from ..types import DType, TensorType, Type
+from ..types import DType, TensorType
 from .elementwise import elementwise_lowering
 from .reading import dims, elements, integer, largest, size, tensor
 
@@ -124,17 +124,3 @@ for _name, _per_element in (("Adagrad", 8), ("Adam", 14), ("Momentum", 5)):
 
     _doc = f"{_per_element} operations for each parameter."
     add(OpDef(f"ai.onnx.preview.training.{_name}", Kind.ELEMENTWISE, _step, None, None, _doc))
-
-
-def _like_operands(op: Op) -> tuple[Type, ...] | None:
-    """The derivatives by the first operands, whose names are ``xs``."""
-    names = op.attributes.get("xs")
-    count = len(names) if isinstance(names, tuple) else len(op.results)
-    types = [value.type for value in op.operands[:count] if value is not None]
-    return tuple(types) if len(types) == len(op.results) else None
-
-
-@define("ai.onnx.preview.training.Gradient", kind=Kind.OPAQUE, infer=_like_operands, any_type=True)
-def gradient(op: Op) -> Iterable[Primitive]:
-    """Derivatives of a value of the graph around it, which it names and does not hold."""
-    return (Unknown(f"what {op.label!r} differentiates is not part of it"),)
