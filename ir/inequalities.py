@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from math import prod
+from math import comb, prod
 from typing import Any, overload
 from zlib import crc32
 
@@ -18,11 +18,15 @@ from .expression import (
     UNKNOWN_DIM,
     Expression,
     Function,
+    Monomial,
+    Number,
     Symbol,
     Undecided,
     function_of,
     is_unknown,
     made_of,
+    product,
+    terms_of,
 )
 
 __all__ = ["equal", "extreme", "largest", "less", "never_negative", "smallest", "typical"]
@@ -37,6 +41,9 @@ _DEPTH = 4
 
 _CLAIMS = 60
 """Claims that one proof may come to."""
+
+_MOST_POWER = 16
+"""Powers of one symbol up to which a proof is tried."""
 
 _TERM_LIMIT = 64
 """Terms of an expression up to which a proof is tried."""
@@ -105,7 +112,7 @@ def extreme(kind: str, counts: tuple[Any, ...]) -> Any:
     if any(is_unknown(count) for count in counts):
         return UNKNOWN_DIM
     kept: list[Any] = []
-    for count in dict.fromkeys(_flattened(kind, counts)):
+    for count in sorted(dict.fromkeys(_flattened(kind, counts)), key=_sampled_sum, reverse=kind == "max"):
         if any(_covers(kind, other, count) for other in kept):
             continue
         kept = [other for other in kept if not _covers(kind, count, other)]
@@ -126,7 +133,20 @@ def _flattened(kind: str, counts: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def _covers(kind: str, one: Any, other: Any) -> bool:
-    return never_negative(one - other if kind == "max" else other - one)
+    above, below = (one, other) if kind == "max" else (other, one)
+    tried = zip(_sampled_counts(above), _sampled_counts(below), strict=True)
+    return all(a >= b for a, b in tried) and never_negative(above - below)
+
+
+def _sampled_sum(count: int | Expression) -> Any:
+    """What counts are tried in the order of, so that those which cover others come first."""
+    return sum(_sampled_counts(count))
+
+
+@lru_cache(maxsize=16384)
+def _sampled_counts(count: int | Expression) -> tuple[Any, ...]:
+    """A count at each of the points at which claims are tried."""
+    return tuple(_sampled_count(count, sample) for sample in range(_SAMPLES))
 
 
 # -- proofs -----------------------------------------------------------------------------------------------------------
@@ -198,18 +218,35 @@ def _raised(count: Expression) -> Any:
     symbols = {atom for monomial in count.terms for atom, _ in monomial if isinstance(atom, Symbol)}
     if len(count.terms) << sum(symbol.lower > 0 for symbol in symbols) > 4096:
         return count
-    shifted = {symbol.name: Symbol(symbol.name, 0) + symbol.lower for symbol in symbols}
-    whole: Any = 0
+    whole: dict[Monomial, Number] = {}
     for monomial, factor in count.terms.items():
-        product: Any = factor
-        for atom, power in monomial:
-            base = shifted[atom.name] if isinstance(atom, Symbol) else atom
-            for _ in range(min(power, 16)):
-                product = product * base
-            if power > 16:
-                return count
-        whole = whole + product
-    return whole
+        raised = _raised_monomial(monomial)
+        if raised is None:
+            return count
+        for part, times in raised:
+            whole[part] = whole.get(part, 0) + factor * times
+    return made_of(whole)
+
+
+@lru_cache(maxsize=65536)
+def _raised_monomial(monomial: Monomial) -> tuple[tuple[Monomial, int], ...] | None:
+    """A product of powers multiplied out so; nothing where the powers are high."""
+    terms: dict[Monomial, int] = {(): 1}
+    for atom, power in monomial:
+        if not isinstance(atom, Symbol):
+            terms = {product(part, ((atom, power),)): times for part, times in terms.items()}
+            continue
+        if power > _MOST_POWER:
+            return None
+        base = Symbol(atom.name, 0)
+        powers = {exponent: comb(power, exponent) * atom.lower ** (power - exponent) for exponent in range(power + 1)}
+        terms = {
+            product(part, ((base, exponent),) if exponent else ()): times * scale
+            for part, times in terms.items()
+            for exponent, scale in powers.items()
+            if scale
+        }
+    return tuple(terms.items())
 
 
 def _atom_never_negative(atom: Expression) -> bool:
@@ -232,11 +269,38 @@ def _by_bound(count: Expression, atom: Expression, depth: int, left: list[int]) 
     slope, rest = _split(count, atom)
     if slope is None:
         return False
+    whole = _without_quotient(atom, slope, rest)
+    if whole is not None:
+        return _never(whole, depth, left)
     if never_negative(slope):
         return any(all(_never(slope * low + rest * scale, depth, left) for low, scale in way) for way in _lower(atom))
     if never_negative(-slope):
         return any(all(_never(slope * high + rest * scale, depth, left) for high, scale in way) for way in _upper(atom))
     return False
+
+
+def _without_quotient(atom: Expression, slope: Any, rest: Any) -> Any:
+    """The very same claim, ``slope * atom + rest >= 0``, with no quotient: ``None`` where there is none.
+
+    For whole numbers, x // d ≤ n says that x ≤ d·n + d - 1, and x // d ≥ n that x ≥ d·n.
+    """
+    if not isinstance(atom, Function) or atom.kind != "//" or not isinstance(slope, int):
+        return None
+    above, divisor = atom.args
+    share = _rounded_down(rest, abs(slope))
+    if share is None or not isinstance(divisor, int):
+        return None
+    return share * divisor + (divisor - 1) - above if slope < 0 else share * divisor + above
+
+
+def _rounded_down(count: Any, divisor: int) -> Any:
+    """A quotient rounded down, where only a number leaves a remainder; ``None`` where something open may."""
+    terms = dict(terms_of(count) or {})
+    if not divisor or not all(isinstance(factor, int) for factor in terms.values()):
+        return None
+    if any(factor % divisor for monomial, factor in terms.items() if monomial):
+        return None
+    return made_of({monomial: factor // divisor for monomial, factor in terms.items()})
 
 
 def _never(count: Any, depth: int, left: list[int]) -> bool:
@@ -271,8 +335,24 @@ def _lower(atom: Expression) -> list[Way]:
     if atom.kind == "min":
         return [[(arg, 1) for arg in atom.args]]
     if atom.kind == "//" and isinstance(atom.args[1], int):
-        return [[(atom.args[0] - (atom.args[1] - 1), atom.args[1])]]
+        least = _least(atom.args[0]) // atom.args[1]
+        always: list[Way] = [[(least, 1)]] if least > 0 else []
+        return [*always, [(atom.args[0] - (atom.args[1] - 1), atom.args[1])]]
     return [[(0, 1)]] if _atom_never_negative(atom) else []
+
+
+def _least(count: int | Expression) -> int:
+    """What a sum of things that grow is at least, where each of its symbols is; 0 where it may shrink."""
+    if not isinstance(count, Expression):
+        return count
+    whole = 0
+    for monomial, factor in count.terms.items():
+        if not all(isinstance(atom, Symbol) for atom, _ in monomial) or not isinstance(factor, int):
+            return 0
+        if monomial and factor < 0:
+            return 0
+        whole += factor * prod(atom.lower**power for atom, power in monomial if isinstance(atom, Symbol))
+    return whole
 
 
 def _upper(atom: Expression) -> list[Way]:
