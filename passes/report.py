@@ -97,7 +97,7 @@ class KernelReport:
     module: str
     origins: tuple[str, ...]
     results: tuple[str, ...]
-    output: Shape
+    output: Shape | None
     dtype: str
     macs: int
     flops: int

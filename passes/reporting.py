@@ -131,7 +131,7 @@ def _open_dimensions(kernels: Sequence[KernelReport], total: Total) -> tuple[Ope
     counts = [total.macs, total.flops, total.bytes, total.weight_bytes, total.peak_activation_bytes or 0]
     counts += [count for kernel in kernels for count in (kernel.macs, kernel.flops, kernel.bytes)]
     found: dict[str, OpenDimension] = {}
-    waiting = list(symbols_of(*counts, *(dim for kernel in kernels for dim in kernel.output)))
+    waiting = list(symbols_of(*counts, *(dim for kernel in kernels for dim in kernel.output or ())))
     while waiting:
         symbol = waiting.pop()
         if symbol.known and symbol.name not in found:
@@ -148,7 +148,7 @@ def _kernel(index: int, op: Op, all_seconds: float, caches: frozenset[Value], ro
     work, cost, main = op.facts.get(Work), op.facts.get(Cost), main_op(op)
     calibration = op.facts.get(Calibration)
     type = op.results[0].type if op.results else None
-    shape = type.shape if isinstance(type, TensorType) and type.shape is not None else ()
+    shape = type.shape if isinstance(type, TensorType) else None
     kind = op.attributes.get("kind")
     return KernelReport(
         index=index,
@@ -311,6 +311,8 @@ def _batch(graph: Graph) -> int | None:
 
 def _summary(kernels: Sequence[KernelReport], context: Context) -> str:
     """One sentence: what binds most of the time, and which kind of kernel that is."""
+    if not kernels:
+        return "Nothing runs: no operation but views leads to an output."
     timed = [kernel for kernel in kernels if kernel.seconds]
     if not timed:
         return ""

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from command_line import LSTM, RESNET, STRANGE
+from onnx import helper
+from tiny_models import model, value
 
 from graphs.ir import parse
 from graphs.tools import opt
@@ -64,6 +67,22 @@ def test_what_is_unknown_is_never_zero(run: Run, tmp_path: Path) -> None:
     assert "Nothing unknown" not in done.out
     refused = run("--strict", path)
     assert refused.code == 1 and "com.acme.Rotary" in refused.err
+
+
+def test_what_has_no_known_shape_is_no_scalar(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "typo.onnx"
+    onnx.save(model([helper.make_node("Convv", ["x"], ["y"], "typo")], [value("x", [1, 3])], ["y"]), path)
+    outcome = run("--passes=lower", path)
+    (row,) = [line.split() for line in outcome.out.splitlines() if "Convv" in line and "×" not in line]
+    assert row[:3] == ["typo", "Convv", "?"]
+    assert json.loads(run("--passes=lower", "--emit=json", path).out)["kernels"][0]["output_shape"] is None
+
+
+def test_a_model_in_which_nothing_runs_says_so(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "ends_nowhere.onnx"
+    onnx.save(model([helper.make_node("Relu", ["x"], ["y"])], [value("x", [1, 3])], []), path)
+    assert "1 op → 0 kernels" in run(path).out
+    assert "Nothing runs: no operation but views leads to an output." in run(path).out
 
 
 def test_explaining_a_kernel(run: Run) -> None:

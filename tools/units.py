@@ -17,7 +17,10 @@ _DIGITS = 3
 
 
 def si(value: float | None, unit: str = "") -> str:
-    """``231000000`` as ``231 M``, ``4.8e6`` bytes as ``4.80 MB``; whole numbers below 1000 keep no decimals."""
+    """``231000000`` as ``231 M``, ``4.8e6`` bytes as ``4.80 MB``; whole numbers below 1000 keep no decimals.
+
+    What no prefix makes short is written with a power of ten: ``1.70e38 B``.
+    """
     if isinstance(value, Expression):
         return f"{readable(value)} {unit}".rstrip()
     if value is None or not isfinite(value):
@@ -26,6 +29,8 @@ def si(value: float | None, unit: str = "") -> str:
         return f"0 {unit}".rstrip()
     rounded = float(f"{value:.{_DIGITS - 1}e}")
     magnitude = floor(log10(abs(rounded)))
+    if magnitude >= max(_PREFIXES) + 3:
+        return f"{rounded:.{_DIGITS - 1}e} {unit}".replace("e+", "e").rstrip()
     exponent = min(max(3 * (magnitude // 3), min(_PREFIXES)), max(_PREFIXES))
     whole = exponent == 0 and float(value).is_integer()
     decimals = 0 if whole else max(0, _DIGITS - 1 - (magnitude - exponent))
@@ -61,8 +66,10 @@ def intensity(value: float | None) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def shape(extents: Shape) -> str:
-    """``(1, 512, 7, 7)`` as ``1×512×7×7``; a scalar has no extents."""
+def shape(extents: Shape | None) -> str:
+    """``(1, 512, 7, 7)`` as ``1×512×7×7``; a scalar has no extents, and what is not known a question mark."""
+    if extents is None:
+        return "?"
     return "×".join(_extent(extent) for extent in extents) if extents else "scalar"
 
 

@@ -157,7 +157,7 @@ def _kernel(label: str, kernel: KernelReport, counts: _Counts) -> dict[str, Any]
         "module": kernel.module,
         "nodes": list(kernel.origins),
         "results": list(kernel.results),
-        "output_shape": [counts(dim) for dim in kernel.output],
+        "output_shape": None if kernel.output is None else [counts(dim) for dim in kernel.output],
         "output_dtype": kernel.dtype,
         "macs": counts(kernel.macs),
         "flops": counts(kernel.flops),

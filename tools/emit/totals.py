@@ -28,7 +28,7 @@ def headline(report: Report, view: View) -> str:
     """``resnet50 · 122 ops → 57 kernels · jetson-orin-agx:tensorrt @30W · fp16 · batch 1``"""
     parts = [
         report.model,
-        f"{report.source_ops} ops → {_plural(len(report.kernels), 'kernel')}",
+        f"{_plural(report.source_ops, 'op')} → {_plural(len(report.kernels), 'kernel')}",
         report.target.replace("@", " @"),
         report.precision,
         f"batch {report.batch}" if report.batch is not None else "",
