@@ -239,12 +239,30 @@ def _recurrent() -> ModelProto:
     return _model(nodes, [_info("x", ["t", 1, 3])], ["y", "z"], weights)
 
 
+def _gradient() -> ModelProto:
+    make = helper.make_node
+    domain = "ai.onnx.preview.training"
+    nodes = [
+        make("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        make("Relu", ["c"], ["r"]),
+        make("Flatten", ["r"], ["f"]),
+        make("MatMul", ["f", "v"], ["m"]),
+        make("ReduceSum", ["m"], ["y"], keepdims=0),
+        make("Gradient", ["w", "v", "x"], ["dw", "dv"], domain=domain, xs=["w", "v"], zs=["x"], y="y"),
+        make("Gradient", ["r", "u"], ["dr"], domain=domain, xs=["r"], zs=["v"], y="m"),
+    ]
+    inputs = [_info("x", [1, 2, 4, 4]), _info("w", [3, 2, 3, 3]), _info("v", [48, 5]), _info("u", [48, 5])]
+    model = _model(nodes, inputs, ["y", "dw", "dv", "dr"])
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    return model
+
+
 @cache
 def made_up_models() -> tuple[ModelProto, ...]:
     """One model for each of the things that the bundled networks do not do."""
     return (
         _branches(), _loop(), _scan(), _sequences(), _shape_arithmetic(), _quantised(), _contrib(), _function(),
-        _recurrent(),
+        _recurrent(), _gradient(),
     )  # fmt: skip
 
 
