@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import pytest
 from claims.models import BUNDLED
 from claims.torch_macs import agreement, lowered_macs
 from flop_counter import Counted, counted
+from onnx import helper
+from tiny_models import BOOL, floats, model, value, weight
 from zoo import ARCHITECTURES
 
 PLAIN = ("cached_decoder", "detector_head", "feature_pyramid", "unet")
@@ -60,3 +65,18 @@ def test_a_recurrent_layer_explains_no_other_sum() -> None:
     assert agreement(theirs, [Counted("onnx.LSTM", "matmul", 30)]).faults
     assert agreement([Counted("aten.mm", "matmul", 10)], [], ["onnx.Softmax"]).faults
     assert agreement([Counted("aten.mm", "matmul", 10)], [], ["onnx.MatMul"]).differences
+
+
+def test_a_product_of_rows_that_data_choose_is_left_open(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Compress", ["x", "kept"], ["rows"], axis=0),
+        helper.make_node("MatMul", ["rows", "w"], ["y"]),
+    ]
+    inputs = [value("x", [6, 4]), value("kept", [6], BOOL)]
+    path = tmp_path / "chosen.onnx"
+    onnx.save(model(nodes, inputs, ["y"], [weight("w", floats(4, 3))]), path)
+    ours, uncounted = lowered_macs(path, {})
+    assert (ours, "onnx.MatMul" in uncounted) == ([], True)
+    found = agreement([Counted("aten.mm", "matmul", 36)], ours, uncounted)
+    assert found.faults == ()
+    assert "follows from data" in found.differences[0]

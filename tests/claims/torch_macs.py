@@ -14,7 +14,7 @@ from pathlib import Path
 from flop_counter import Counted
 
 import graphs
-from graphs.ir import Graph
+from graphs.ir import Expression, Graph
 from graphs.ir.primitives import Conv
 from graphs.passes.lower import Work
 
@@ -46,15 +46,20 @@ class Agreement:
 
 
 def lowered_macs(path: Path, dims: Mapping[str, int]) -> tuple[list[Counted], list[str]]:
-    """Return our count of each operator that multiplies and accumulates, and the names of those left uncounted."""
+    """Return our count of each operator that multiplies and accumulates, and the names of those left uncounted.
+
+    Uncounted is what is unknown, and what stays an expression since its extents follow from data.
+    """
     graph = graphs.run("lower", graphs.load(path), dims=dims).graph
-    return list(_counted(graph)), [op.name for op in graph.walk() if Work in op.facts and op.facts[Work].unknown]
+    works = [(op.name, op.facts[Work]) for op in graph.walk() if Work in op.facts]
+    left = [name for name, work in works if work.unknown or isinstance(work.macs, Expression)]
+    return list(_counted(graph)), left
 
 
 def _counted(graph: Graph) -> Iterable[Counted]:
     for op in graph.walk():
         work = op.facts.get(Work)
-        if work is not None and work.macs:
+        if work is not None and work.macs and not isinstance(work.macs, Expression):
             work_class = "conv" if any(isinstance(primitive, Conv) for primitive in work.primitives) else "matmul"
             yield Counted(op.name, work_class, work.macs)
 
