@@ -31,7 +31,7 @@ FEW = ("mobilenet_v2", "lstm_lm", "gpt2", "resnet18_eager", "light_squeezenet")
 """One of each family; the rest are slow tests."""
 
 WEIGHTY = {"gpt2"}
-"""Of those, what takes seconds to run with made-up weights."""
+"""Of those, what takes seconds to run with made-up weights, or to print and to parse after every pass."""
 
 
 def each(light_work: frozenset[str] | None = None) -> pytest.MarkDecorator:
@@ -86,7 +86,7 @@ def test_macs_as_published(name: str, macs: int) -> None:
     assert independent_macs(path).total == macs
 
 
-@each(frozenset(FEW))
+@each(frozenset(FEW) - WEIGHTY)
 def test_text_round_trip_around_every_pass(path: Path) -> None:
     trips, characters = holds(roundtrip.CLAIM, path).figures
     assert trips == 2 * 9  # bind, shape, precision, fuse, lower, memory, calibrate, cost, coverage

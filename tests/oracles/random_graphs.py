@@ -130,7 +130,7 @@ def any_graphs(draw: st.DrawFn, depth: int = 2) -> Graph:
     """Return a graph that may hold anything, well formed or not as far as its operators go, with regions in it."""
     graph = Graph(draw(NAMES), draw(st.dictionaries(KEYS, attributes(), max_size=2)))
     values: list[Value] = []
-    for _ in range(draw(st.integers(0, 5))):
+    for _ in range(draw(st.integers(0, 2 * depth or 1))):
         readable = st.one_of(st.none(), st.sampled_from(values)) if values else st.none()
         op = graph.add(
             draw(st.sampled_from(["onnx.Relu", "com.acme.Odd", "x", 'a"b\\', INPUT, CONSTANT, OUTPUT])),
