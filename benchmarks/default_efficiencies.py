@@ -7,7 +7,8 @@ eagerly, and `microbenchmarks/*.json`. For each device and precision the script 
 measurements, and the 10th, 50th and 90th percentile, weighted by time, of the share of peak arithmetic (where our peaks
 say that arithmetic binds) and of peak bandwidth (where they say that memory does). A measurement of less than
 `SHORTEST` launches is left out, as the launch hides the kernel. `--dispatch` prints what launches cost instead: the
-10th percentile and the median over trivial subgraphs.
+10th percentile, the median and the 90th percentile over trivial subgraphs, of one sort all of them; and the least and
+the most that the shipped evidence, fitted to whole campaigns, gives any sort of kernel in FP32.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphs.calibration.store import SHIPPED, list_evidence
 from graphs.targets import Device, load_target
 
 TARGETS = {
@@ -46,6 +48,7 @@ LAUNCH_SECONDS = {
 }
 DEPTHWISE_INTENSITY = 8.0  # FLOP/B: a 3×3 depthwise convolution has 2.2, a 7×7 at most about 12, others above 10
 GROUPED_MODELS = ("regnet", "resnext", "shufflenet")
+UNMEASURED = ("conv2d_grouped", "gather")  # sorts that no network of those campaigns has
 Share = tuple[float, float]  # of a peak, and the seconds it was reached for
 NAMES = (
     ("softmax", ("softmax",)),
@@ -190,15 +193,38 @@ def spread(values: list[Share]) -> str:
 
 
 def print_dispatch(measured: list[Measurement]) -> None:
-    """Seconds for one launch: the tenth and fiftieth percentile over subgraphs of under 100 kB."""
+    """Seconds for one launch: the 10th, 50th and 90th percentile over subgraphs of under 100 kB."""
     by_device: dict[str, list[float]] = defaultdict(list)
     for found in measured:
         if found.nbytes < 1e5 and found.flops < 1e5 and found.seconds > 0:
             by_device[TARGETS.get(found.device, found.device)].append(found.seconds / max(1, found.launches))
-    print(f"{'target':44} {'n':>5} {'10 %':>9} {'50 %':>9}")
+    print(f"{'target':44} {'n':>5} {'10 %':>9} {'50 %':>9} {'90 %':>9}")
     for spec, seconds in sorted(by_device.items()):
         tenths = statistics.quantiles(seconds, n=10, method="inclusive")
-        print(f"{spec:44} {len(seconds):5} {tenths[0] * 1e6:7.1f}us {statistics.median(seconds) * 1e6:7.1f}us")
+        cells = (tenths[0], statistics.median(seconds), tenths[-1])
+        print(f"{spec:44} {len(seconds):5} {' '.join(f'{1e6 * cell:7.1f}us' for cell in cells)}")
+    print(f"\n{'fitted, by sort of kernel':44} {'n':>5} {'least':>31} {'most':>31}")
+    for spec, sorts in sorted(fitted_dispatch().items()):
+        cells = (f"{min(sorts.values()) * 1e6:7.1f}us {min(sorts, key=sorts.__getitem__):21}",
+                 f"{max(sorts.values()) * 1e6:7.1f}us {max(sorts, key=sorts.__getitem__):21}")  # fmt: skip
+        print(f"{spec:44} {len(sorts):5} {' '.join(cells)}")
+
+
+def fitted_dispatch() -> dict[str, dict[str, float]]:
+    """Seconds of a launch by sort of kernel, of each setting in FP32; sorts that stand at what was expected are out."""
+    found = {}
+    for stored in list_evidence():
+        estimator = stored.profile.estimator if stored.profile and stored.layer == SHIPPED else {}
+        if estimator.get("method") != "analytic" or stored.setting.precision != "fp32":
+            continue
+        name, mode = f"{stored.setting.device}:{stored.setting.runtime}", stored.setting.mode
+        parts = ((key.partition(" "), seconds) for key, seconds in estimator["parameters"].items())
+        found[name + (f"@{mode}" if mode else "")] = {
+            sort: seconds
+            for (what, _, sort), seconds in parts
+            if what == "dispatch" and not sort.endswith("_call") and sort not in UNMEASURED
+        }
+    return found
 
 
 if __name__ == "__main__":

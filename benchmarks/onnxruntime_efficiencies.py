@@ -4,11 +4,13 @@
 
 One thread, FP32, models of one operator. The shares are of `host@1-thread`, so they hold the error of that
 description too; the defaults in `targets/runtimes/onnxruntime-cpu.yaml` are taken from here, widened. Launch costs are
-the slope of latency over the length of a chain of one-element operators.
+the slope of latency over the length of a chain of operators on next to nothing: of one element for the typical cost, of
+operators of each sort for what it varies in. `--launches` prints those alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Iterator
@@ -38,9 +40,14 @@ class Case:
 
 def main() -> None:
     """Measure every case and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launches", action="store_true", help="print what launches cost, and no more")
+    if parser.parse_args().launches:
+        print_launches()
+        return
     device = load_target("host@1-thread").device
     print(f"{device.title}: {device.units[0].origin('fp32')}; {device.memories[-1].bandwidth / 1e9:.3g} GB/s assumed")
-    print(f"launch of one kernel: {launch_seconds() * 1e6:.2f} us")
+    print_launches()
     print(f"{'class':15} {'case':26} {'time':>10} {'GFLOP/s':>8} {'GB/s':>7} {'compute':>8} {'memory':>7}  binds")
     for case in cases():
         seconds = fastest(case.model)
@@ -79,18 +86,53 @@ def fastest(model: onnx.ModelProto) -> float:
     return statistics.median(sorted(times)[: max(3, len(times) // 3)])
 
 
-def launch_seconds() -> float:
-    """The slope of latency over the number of one-element kernels that cannot fuse."""
+def print_launches() -> None:
+    """The cost of one launch, and of each sort that there is."""
+    usual = launch_seconds("one element")
+    print(f"launch of one kernel: {usual * 1e6:.2f} us")
+    costs = sorted((own_seconds(sort, usual), sort) for sort in LAUNCHES if sort != "one element")
+    print("of each sort, in us: " + ", ".join(f"{sort} {seconds * 1e6:.2f}" for seconds, sort in costs))
+
+
+def own_seconds(sort: str, usual: float) -> float:
+    """What a launch of a sort costs without the one-element operator that it takes turns with."""
+    slope = launch_seconds(sort)
+    return 2 * slope - usual if len(LAUNCHES[sort][1]) > 1 and sort != "two operands" else slope
+
+
+def launch_seconds(sort: str) -> float:
+    """The slope of latency over the number of kernels of a sort that cannot fuse."""
     short, long = 50, 450
-    return (fastest(chain(long)) - fastest(chain(short))) / (long - short)
+    return (fastest(chain(sort, long)) - fastest(chain(sort, short))) / (long - short)
 
 
-def chain(length: int) -> onnx.ModelProto:
-    """Operators on one element, alternating so that no optimiser merges them."""
-    names = ["x", *(f"v{i}" for i in range(length - 1)), "y"]
-    kinds = ("Exp", "Neg", "Sin", "Abs")
-    nodes = [helper.make_node(kinds[i % 4], [names[i]], [names[i + 1]]) for i in range(length)]
-    return build(nodes, {"x": (1,)}, {})
+Launch = tuple[str, tuple[str, ...], dict[str, object]]
+"""An operator, the weights that it reads besides, and its attributes."""
+
+LAUNCHES: dict[str, tuple[tuple[int, ...], list[Launch]]] = {
+    "one element": ((1,), [("Exp", (), {}), ("Neg", (), {}), ("Sin", (), {}), ("Abs", (), {})]),
+    "two operands": ((1, 1), [("Mul", ("w",), {}), ("Max", ("w",), {})]),
+    "product": ((1, 1), [("MatMul", ("w",), {})]),
+    "convolution": ((1, 1, 1, 1), [("Conv", ("k",), {"kernel_shape": [1, 1]}), ("Sin", (), {})]),
+    "softmax": ((1, 4), [("Softmax", (), {"axis": -1})]),
+    "normalisation": ((1, 4), [("LayerNormalization", ("s",), {"axis": -1})]),
+    "pooling": ((1, 1, 2, 2), [("MaxPool", (), {"kernel_shape": [3, 3], "pads": [1] * 4}), ("Sin", (), {})]),
+    "reduction": ((1, 1), [("ReduceMean", (), {"axes": [1], "keepdims": 1}), ("Sin", (), {})]),
+}
+"""Sorts of launches on next to nothing: the shape, and operators that take turns so that no optimiser merges them."""
+
+WEIGHTS = {"w": (1, 1), "k": (1, 1, 1, 1), "s": (4,)}
+
+
+def chain(sort: str, length: int) -> onnx.ModelProto:
+    """So many operators in a row."""
+    shape, operators = LAUNCHES[sort]
+    names, nodes = ["x", *(f"v{i}" for i in range(length - 1)), "y"], []
+    for i in range(length):
+        name, weights, attributes = operators[i % len(operators)]
+        nodes.append(helper.make_node(name, [names[i], *weights], [names[i + 1]], **attributes))
+    used = {weight for _, weights, _ in operators for weight in weights}
+    return build(nodes, {"x": shape}, {name: WEIGHTS[name] for name in sorted(used)})
 
 
 def build(nodes: list, inputs: dict[str, tuple], weights: dict[str, tuple], integers: tuple = ()) -> onnx.ModelProto:

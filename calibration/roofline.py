@@ -72,7 +72,7 @@ class Bounds:
     """What bounds a kernel's time, term by term; seconds are those at full efficiency unless they say ``default``.
 
     ``work_class`` is the class of kernels whose default ``efficiency`` rules it; ``unknown`` says what could not be
-    bounded, and the figures then leave it out.
+    bounded, and the figures then leave it out. ``dispatch_span`` is what the target says that dispatch varies in.
     """
 
     compute: tuple[ComputeTerm, ...]
@@ -81,6 +81,7 @@ class Bounds:
     work_class: str
     efficiency: Efficiency
     unknown: tuple[str, ...]
+    dispatch_span: tuple[float, float]
 
     @property
     def compute_seconds(self) -> float:
@@ -181,13 +182,15 @@ class Roofline:
         heaviest = max(terms, key=lambda term: term.default_seconds, default=None)
         work_class = _work_class(kernel, heaviest)
         efficiency = heaviest.efficiency if heaviest is not None else self._efficiency(work_class)
+        launch = self.target.runtime.dispatch
         return Bounds(
             tuple(terms),
             tuple(_memory_terms(kernel, self.target.device, efficiency)),
-            kernel.launches * self.target.runtime.dispatch_seconds,
+            kernel.launches * launch.value,
             work_class,
             efficiency,
             tuple(unknown),
+            (kernel.launches * launch.low, kernel.launches * launch.high),
         )
 
     def precision_of(self, primitive: Primitive) -> str:

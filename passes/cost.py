@@ -154,10 +154,10 @@ def estimate(op: Op, graph: Graph, roofline: Roofline) -> Estimate:
 
 
 def _by_default(bounds: Bounds, unknown: tuple[str, ...]) -> Estimate:
-    """The target's default efficiency, and its range."""
+    """The target's default efficiency and its dispatch, each with its range; taken to lie at the same end together."""
     compute, memory, dispatch = bounds.default_compute_seconds, bounds.default_memory_seconds, bounds.dispatch_seconds
-    work, default = max(compute, memory), bounds.efficiency
-    low, high = dispatch + work / default.high, dispatch + work / default.low
+    work, default, (least, most) = max(compute, memory), bounds.efficiency, bounds.dispatch_span
+    low, high = least + work / default.high, most + work / default.low
     efficiency = bounds.work_seconds / work if work else None
     spread = (default.high - default.low) / (2 * NORMAL_95)
     return Estimate(

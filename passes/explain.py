@@ -172,7 +172,9 @@ def _efficiency_steps(made: Estimate, evidence: EvidenceSource | None) -> Iterat
 
 
 def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
-    yield Step("dispatch", f"a launch by {target.runtime.name}", made.dispatch_seconds, _cite(target.runtime.dispatch))
+    launch = target.runtime.dispatch
+    varies = f", {format_si(launch.low, 's')} to {format_si(launch.high, 's')} from case to case" if launch.span else ""
+    yield Step("dispatch", f"a launch by {target.runtime.name}{varies}", made.dispatch_seconds, _cite(launch))
     cost = cost.beside or cost if (cost := op.facts.get(Cost)) else None
     bound = f"; bound by {cost.bound}" if cost else ""
     yield Step("time", f"dispatch + max(compute, memory){bound}", made.seconds)
@@ -182,7 +184,8 @@ def _time_steps(op: Op, made: Estimate, target: Target) -> Iterator[Step]:
         if made.measured:
             yield Step("interval", f"{interval}: log-normal, its logarithm ± {made.measured.std:.2g}")
         else:
-            formula = f"{interval}: efficiency between {default.low:.2g} and {default.high:.2g} times typical"
+            ends = "; dispatch at the ends of its range" if launch.span else ""
+            formula = f"{interval}: efficiency between {default.low:.2g} and {default.high:.2g} times typical{ends}"
             yield Step("interval", formula, source=_cite(default))
     for reason in made.unknown:
         yield Step("unknown", reason)

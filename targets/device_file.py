@@ -208,7 +208,7 @@ def _energy(section: Section, memories: tuple[Memory, ...]) -> Energy:
 
 def _dispatch(section: Section) -> dict[str, Quantity]:
     return {
-        runtime: section.quantity(runtime, "duration")
+        runtime: section.varying(runtime, "duration")
         for runtime in section.children
         if runtime not in ("source", "note")
     }

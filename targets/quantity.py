@@ -44,7 +44,8 @@ class Dimension:
 class Quantity:
     """A number in SI units, and where it stands: file and line, the id of its source, what was said of it.
 
-    A quantity that was computed from others (a peak from a clock and operations per cycle) says so in `note`.
+    A quantity that was computed from others (a peak from a clock and operations per cycle) says so in `note`. `low`
+    and `high` are the `span` that it varies in from case to case, where one was stated; else the value itself.
     """
 
     value: float
@@ -52,6 +53,17 @@ class Quantity:
     source: str | None
     where: str
     note: str = ""
+    span: tuple[float, float] | None = None
+
+    @property
+    def low(self) -> float:
+        """The lower end of what it varies in."""
+        return self.span[0] if self.span else self.value
+
+    @property
+    def high(self) -> float:
+        """The upper end of what it varies in."""
+        return self.span[1] if self.span else self.value
 
     @property
     def assumed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .device import Source
@@ -159,12 +159,27 @@ class Section:
         """A number with a unit: `68 GB/s`, or `{value: 68 GB/s, source: datasheet, note: …}`."""
         return self.number(self.need(key), self.path_of(key), dimension)
 
-    def number(self, node: Node, path: str, dimension: str) -> Quantity:
+    def varying(self, key: str, dimension: str) -> Quantity:
+        """A number that varies from case to case: `{value: 5 us, range: [3 us, 12 us], …}`."""
+        node, path = self.need(key), self.path_of(key)
+        made = self.number(node, path, dimension, (*_QUANTITY_KEYS, "range"))
+        if not isinstance(node.value, dict) or "range" not in node.value:
+            return made
+        ends = node.value["range"]
+        if not isinstance(ends.value, list) or len(ends.value) != 2:
+            raise fail("expected the two ends, such as [3 us, 12 us]", ends, f"{path}.range")
+        cited = self._below(node, path)
+        low, high = (cited.number(end, f"{path}.range", dimension).value for end in ends.value)
+        if not low <= made.value <= high:
+            raise fail(f"expected a range that holds the value, {made}", ends, f"{path}.range")
+        return replace(made, span=(low, high))
+
+    def number(self, node: Node, path: str, dimension: str, keys: Sequence[str] = _QUANTITY_KEYS) -> Quantity:
         """The number that a node is; see `quantity`. The dimension `count` is a whole number above zero."""
         written, cited, note = node, self.cited, None
         if isinstance(node.value, dict):
             spelled = Section(node, path, self.sources, self.cited, self.strict)
-            spelled.only(*_QUANTITY_KEYS)
+            spelled.only(*keys)
             written, cited = spelled.need("value"), spelled._own_citation()
             note = cited.note if "note" in spelled else None
         if not isinstance(written.value, str):

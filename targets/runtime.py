@@ -31,9 +31,9 @@ class RuleSource:
 class Runtime:
     """An inference runtime, as it behaves on the device that it was loaded for.
 
-    `dispatch` is the time that every kernel launch costs. `views` says whether reshapes cost a launch,
-    `concurrency` whether independent branches run side by side, `rules` what becomes one kernel. `lacks` are operators
-    that it does not have, `arena` says how it lays out activations.
+    `dispatch` is the time that every kernel launch costs, with what it varies in from kernel to kernel. `views` says
+    whether reshapes cost a launch, `concurrency` whether independent branches run side by side, `rules` what becomes
+    one kernel. `lacks` are operators that it does not have, `arena` says how it lays out activations.
     """
 
     name: str

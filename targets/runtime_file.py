@@ -69,7 +69,7 @@ def _dispatch(top: Section, device: Device, runtime: str) -> Quantity:
     """The launch cost: the device's own word on this runtime, else the runtime's by class of device."""
     below = top.section("dispatch")
     below.only(*DEVICE_CLASSES, "source", "note")
-    by_class = {name: below.quantity(name, "duration") for name in below.children if name in DEVICE_CLASSES}
+    by_class = {name: below.varying(name, "duration") for name in below.children if name in DEVICE_CLASSES}
     if runtime in device.dispatch:
         return device.dispatch[runtime]
     if device.device_class not in by_class:

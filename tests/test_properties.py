@@ -30,7 +30,11 @@ TARGETS = (
     "nvidia-h100-sxm:tensorrt",
     "nucleo-l4r5zi:tflite-micro",
 )
-COMMON = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = ("lstm_lm", "mobilenet_v2", "resnet18_eager", "t5_small_encoder")
+"""One model of each family; the rest take seconds, and are slow tests."""
+
+EACH_MODEL = [pytest.param(p, id=p.stem, marks=[] if p.stem in FEW else [pytest.mark.slow]) for p in MODELS]
+COMMON = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 targets = st.sampled_from(TARGETS).map(cache(load_target))
 
 
@@ -116,7 +120,7 @@ def test_a_pass_run_twice_changes_nothing_the_second_time(graph: Graph, target: 
 
 
 @pytest.mark.parametrize("spec", [TARGETS[0], TARGETS[2]])
-@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("model", EACH_MODEL)
 def test_a_pass_run_twice_on_a_model_changes_nothing_the_second_time(model: Path, spec: str) -> None:
     _settles(graphs.load(model), load_target(spec))
 
@@ -145,13 +149,16 @@ def test_half_precision_halves_traffic(graph: Graph) -> None:
 
 
 @cache
-def toy(gigabytes: float = 100, gigahertz: float = 1, share: float = 0.5, micros: float = 1) -> Target:
+def toy(
+    gigabytes: float = 100, gigahertz: float = 1, share: float = 0.5, micros: float = 1, launch: str = ""
+) -> Target:
     """The target of ``tests/passes/toy.yaml`` with other numbers."""
     with tempfile.TemporaryDirectory() as folder:
         device, runtime = ((TOY / name).read_text() for name in ("toy.yaml", "toy-runtime.yaml"))
         device = device.replace("100 GB/s", f"{gigabytes} GB/s").replace("1.0 GHz", f"{gigahertz} GHz")
         shares = f"[{share / 2}, {share}, {share * 2}]"
-        runtime = runtime.replace("[0.25, 0.5, 1.0]", shares).replace("1 us", f"{micros} us")
+        runtime = runtime.replace("[0.25, 0.5, 1.0]", shares)
+        runtime = runtime.replace("{value: 1 us, source: here}", launch or f"{{value: {micros} us, source: here}}")
         (Path(folder) / "toy.yaml").write_text(device)
         (Path(folder) / "toy-runtime.yaml").write_text(runtime)
         return load_target(Path(folder) / "toy.yaml")
@@ -159,6 +166,24 @@ def toy(gigabytes: float = 100, gigahertz: float = 1, share: float = 0.5, micros
 
 def seconds(graph: Graph, target: Target) -> list[float]:
     return [op.facts[Cost].seconds for op in after("fuse,lower,cost", graph, target).body]
+
+
+def test_the_range_of_dispatch_is_in_the_interval() -> None:
+    """A kernel of nothing but its launch has no interval but the launch's."""
+    graph = graphs.parse(TINIEST)
+    plain, ranging = toy(), toy(launch="{value: 1 us, range: [0.5 us, 3 us], source: here}")
+    alone, varying = (after("fuse,lower,cost", graph, target).body[0].facts[Cost] for target in (plain, ranging))
+    assert varying.seconds == alone.seconds
+    assert varying.low == pytest.approx(alone.low - 0.5e-6) and varying.high == pytest.approx(alone.high + 2e-6)
+
+
+TINIEST = """\
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<1xf32>
+  %y = "onnx.Relu"(%x) : (tensor<1xf32>) -> tensor<1xf32>
+  "graphs.output"(%y) : (tensor<1xf32>) -> ()
+}) {sym_name = "tiniest", opset = {ai.onnx = 17}} : () -> ()
+"""
 
 
 @COMMON

@@ -168,6 +168,13 @@ def test_the_devices_own_launch_cost_holds_over_the_runtimes(folder):
     assert load_target("npu.yaml").runtime.dispatch.where == "vendor.yaml:4"
 
 
+def test_launch_costs_may_have_a_range(folder):
+    assert load_target("npu.yaml").runtime.dispatch.high == pytest.approx(3e-6), "none is none"
+    edited("dispatch: {vendor: 3 us}", "dispatch: {vendor: {value: 3 us, range: [2 us, 9 us]}}")
+    dispatch = load_target("npu.yaml").runtime.dispatch
+    assert (dispatch.low, dispatch.value, dispatch.high) == pytest.approx((2e-6, 3e-6, 9e-6))
+
+
 def test_efficiencies_come_from_the_device_then_the_runtime_then_its_default(folder):
     target = load_target("npu.yaml")
     find = target.runtime.efficiency
@@ -337,6 +344,12 @@ def test_a_mistake_is_named_with_its_place(folder, old, new, message):
     [
         ("views: free", "views: fre", 'vendor.yaml:9:8: views: expected one of free, dispatch, got "fre"'),
         ("  - name: second", "  - second", "vendor.yaml:12:5: fuse: expected a rule, which is a mapping"),
+        ("gpu: 4 us", "gpu: {value: 4 us, range: 5 us}",
+         "vendor.yaml:4:49: dispatch.gpu.range: expected the two ends, such as [3 us, 12 us]"),
+        ("gpu: 4 us", "gpu: {value: 4 us, range: [5 us, 6 us]}",
+         "vendor.yaml:4:49: dispatch.gpu.range: expected a range that holds the value, 4 µs"),
+        ("gpu: 4 us", "gpu: {value: 4 us, range: [1, 6 us]}",
+         'vendor.yaml:4:50: dispatch.gpu.range: expected a duration such as "5 us", got "1"'),
         ("device_classes: [npu, gpu]", "device_classes: [gpu]",
          "vendor.yaml:3:17: device_classes: runs on gpu; npu is a npu"),
         ("    default:", "    dfault:",
