@@ -11,8 +11,8 @@ all kernels of one network share, found by predicting measured networks from the
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,13 +48,24 @@ _NEAR = 1.0
 _UNSEEN_STD = 0.5
 """Standard deviation of the logarithm where a family was not measured and rates of other families stand in."""
 
+_AT_ONCE = 400
+"""Kernels that are predicted together: their covariances with the samples fit in a cache."""
+
 _NEAR_SHARE = 0.75
 _FOLDS = 5
+_FIRST_FIT = 0.5
+"""The share of the time that the fit to all samples takes; the rest are those without a fold."""
+
 _FEWEST_NETWORKS = 5
 _UNTRIED_STD = 0.08
 _SMALLEST_STD = 0.01
 _LARGEST_STD = 10.0
 _LARGEST_CACHE = 1 << 50
+
+
+_MOST_REMEMBERED = 256
+_Asked = tuple[str, tuple[tuple[Kernel, int], ...]]
+"""Kernels of a family and how often each runs."""
 
 
 @dataclass(slots=True)
@@ -65,12 +76,15 @@ class RatesEstimator:
     residuals: Mapping[str, Residual]
     shared_std: float
     entries: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _summed: dict[_Asked, tuple[float, float]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
         """Return a prediction for each kernel; what is alike is predicted once."""
         found: dict[Kernel, Prediction] = {}
         for name, members in _by_family(kernels).items():
-            found.update(zip(members, self._of_family(name, members), strict=True))
+            for start in range(0, len(members), _AT_ONCE):
+                some = members[start : start + _AT_ONCE]
+                found.update(zip(some, self._of_family(name, some), strict=True))
         return [found[kernel] for kernel in kernels]
 
     def total(self, kernels: Sequence[Kernel]) -> Total:
@@ -83,26 +97,33 @@ class RatesEstimator:
 
     def moments(self, kernels: Sequence[Kernel]) -> tuple[float, float]:
         """Return the sum of the kernels' times and its variance, the shared error left out."""
-        counts: dict[Kernel, int] = defaultdict(int)
-        for kernel in kernels:
-            counts[kernel] += 1
+        counts = Counter(kernels)
         seconds = variance = 0.0
-        for name, members in _by_family(kernels).items():
-            known = [kernel for kernel in members if name in self.residuals or self.rates.know(kernel)]
-            if not known:
-                continue
-            each = np.array([counts[kernel] for kernel in known], dtype=float)
-            times = np.array([self.rates.seconds(kernel) for kernel in known])
-            residual = self.residuals.get(name)
-            if residual is None:
-                seconds += float(each @ times)
-                variance += (_UNSEEN_STD * float(each @ times)) ** 2
-                continue
-            mean, through_shape = residual.combined([features(kernel) for kernel in known], each * times)
-            times = times * np.exp(mean)
-            seconds += float(each @ times)
-            variance += through_shape + float(each @ times**2) * residual.noise_variance
+        for name, members in _by_family(counts).items():
+            asked = name, tuple((kernel, counts[kernel]) for kernel in members)
+            if asked not in self._summed:  # a report asks for the sums of each operation type and of all others
+                if len(self._summed) >= _MOST_REMEMBERED:
+                    self._summed.clear()
+                self._summed[asked] = self._moments_of_family(*asked)
+            seconds += self._summed[asked][0]
+            variance += self._summed[asked][1]
         return seconds, variance
+
+    def _moments_of_family(self, name: str, members: Sequence[tuple[Kernel, int]]) -> tuple[float, float]:
+        """The sum of a family's kernels, each so many times, and its variance; none of those without evidence."""
+        counted = [pair for pair in members if name in self.residuals or self.rates.know(pair[0])]
+        if not counted:
+            return 0.0, 0.0
+        known = [kernel for kernel, _ in counted]
+        each = np.array([count for _, count in counted], dtype=float)
+        times = np.array([self.rates.seconds(kernel) for kernel in known])
+        residual = self.residuals.get(name)
+        if residual is None:
+            return float(each @ times), (_UNSEEN_STD * float(each @ times)) ** 2
+        shapes = residual.points([features(kernel) for kernel in known])
+        mean, through_shape = residual.combined(shapes, each * times)
+        times = times * np.exp(mean)
+        return float(each @ times), through_shape + float(each @ times**2) * residual.noise_variance
 
     def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
         residual = self.residuals.get(name)
@@ -111,7 +132,7 @@ class RatesEstimator:
         rates = self.rates.families.get(name, self.rates.common)
         work = [amounts(kernel, self.rates.near_bytes) for kernel in kernels]
         times = np.array([seconds_at(rates, each) for each in work])
-        shapes = [features(kernel) for kernel in kernels]
+        shapes = residual.points([features(kernel) for kernel in kernels])
         mean, through_shape = residual.predict(shapes)
         times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance)
         same, nearest, near = residual.nearest(shapes, _NEAR)
@@ -226,16 +247,25 @@ def _to_json(estimator: RatesEstimator) -> dict[str, Any]:
 # -- fitting ----------------------------------------------------------------------------------------------------------
 
 
-def fit(samples: Sequence[Sample], roofline: Roofline) -> dict[str, Any]:
+Progress = Callable[[float], None]
+"""Told the share that is done."""
+
+
+def _untold(share: float) -> None:
+    """Tell nobody."""
+
+
+def fit(samples: Sequence[Sample], roofline: Roofline, progress: Progress = _untold) -> dict[str, Any]:
     """Return the estimator that samples make, as evidence keeps it."""
-    return _to_json(fitted(samples, roofline))
+    return _to_json(fitted(samples, roofline, progress))
 
 
-def fitted(samples: Sequence[Sample], roofline: Roofline) -> RatesEstimator:
+def fitted(samples: Sequence[Sample], roofline: Roofline, progress: Progress = _untold) -> RatesEstimator:
     """Return the estimator that samples make; the same samples make the same one."""
     near = near_bytes(roofline)
-    estimator = _fitted(timings_of(samples), near, {})
-    return replace(estimator, shared_std=_shared_std(samples, estimator, near))
+    estimator = _fitted(timings_of(samples), near, {}, lambda share: progress(_FIRST_FIT * share))
+    shared = _shared_std(samples, estimator, near, lambda share: progress(_FIRST_FIT + (1 - _FIRST_FIT) * share))
+    return replace(estimator, shared_std=shared)
 
 
 def near_bytes(roofline: Roofline) -> int:
@@ -244,7 +274,9 @@ def near_bytes(roofline: Roofline) -> int:
     return int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
 
 
-def _fitted(timings: Sequence[Timing], near: int, known: Mapping[str, Residual]) -> RatesEstimator:
+def _fitted(
+    timings: Sequence[Timing], near: int, known: Mapping[str, Residual], progress: Progress = _untold
+) -> RatesEstimator:
     """Rates and residuals; hyperparameters are those of the residuals that are ``known``, where they are."""
     rates = fit_rates(timings, near)
     chosen: dict[str, dict[Kernel, list[Timing]]] = defaultdict(lambda: defaultdict(list))
@@ -252,7 +284,8 @@ def _fitted(timings: Sequence[Timing], near: int, known: Mapping[str, Residual])
         if len(timing.kernels) == 1:
             chosen[family(timing.kernels[0])][timing.kernels[0]].append(timing)
     residuals, entries = {}, {}
-    for name, kernels in sorted(chosen.items()):
+    for number, (name, kernels) in enumerate(sorted(chosen.items())):
+        progress(number / len(chosen))
         if len(kernels) < _FEWEST_SAMPLES:
             continue
         kept = representatives.kept(
@@ -274,7 +307,7 @@ def _residual(
     return fit_residual([features(kernel) for kernel in kept], np.log(seconds / predicted), noise, logs)
 
 
-def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int) -> float:
+def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int, progress: Progress) -> float:
     """The error that networks have beyond what their kernels' variances explain, by predicting each from the others."""
     networks = networks_of(samples)
     if len(networks) < _FEWEST_NETWORKS:
@@ -282,6 +315,7 @@ def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int)
     names = sorted(networks)
     errors, variances = [], []
     for fold in range(_FOLDS):
+        progress(fold / _FOLDS)
         held = set(names[fold::_FOLDS])
         rest = [sample for sample in samples if sample.model not in held]
         part = _fitted(timings_of(rest), near, estimator.residuals)

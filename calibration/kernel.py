@@ -71,6 +71,10 @@ class Kernel:
     layout: str = ""
     reordered_bytes: int = 0
 
+    def __hash__(self) -> int:
+        """By what tells kernels apart but for few: they are looked up by the thousand, and primitives hash slowly."""
+        return hash((self.pattern, self.weight_bytes, self.read_bytes, self.write_bytes, self.swept_bytes))
+
     @property
     def flops(self) -> int:
         """Floating-point (or integer) operations, two for each multiply-accumulate."""

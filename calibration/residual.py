@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .features import Features
 from .strict_json import Entry
 
-__all__ = ["Residual", "ResidualData", "fit_residual", "residual_from_json", "residual_to_json"]
+__all__ = ["Points", "Residual", "ResidualData", "fit_residual", "residual_from_json", "residual_to_json"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -71,6 +71,15 @@ class ResidualData:
     hyperparameters: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Kernels as a process sees them; ``squared`` are their distances to each of its samples, in lengths, squared."""
+
+    vectors: Floats
+    categories: Integers
+    squared: Floats
+
+
 class Residual:
     """The process given its data; predicting n kernels costs n × samples². It is solved when it is first asked."""
 
@@ -80,6 +89,7 @@ class Residual:
         self._center = given.vectors.mean(axis=0)
         self._level = float(np.median(given.values))
         self._categories = self._indices(given.categories)
+        self._lengths = np.exp(given.hyperparameters[4:])
 
     @cached_property
     def _factor(self) -> Floats:
@@ -105,23 +115,31 @@ class Residual:
         """Variance of f where nothing was measured."""
         return float(np.exp(2 * self.given.hyperparameters[0]) + np.exp(2 * self.given.hyperparameters[3]))
 
-    def predict(self, features: Sequence[Features]) -> tuple[Floats, Floats]:
+    def points(self, features: Sequence[Features]) -> Points:
+        """Return kernels as the process sees them, which is most of the work of all that can be asked of them."""
+        vectors = np.array([one.vector for one in features])
+        return Points(
+            vectors,
+            self._indices([one.category for one in features]),
+            self._squared(vectors, self.given.vectors),
+        )
+
+    def predict(self, points: Points) -> tuple[Floats, Floats]:
         """Return the expected f of each kernel, and its variance."""
-        vectors, categories = self._points(features)
-        mean, cross = self._mean(vectors, categories)
+        mean, cross = self._mean(points)
         whole = self.prior_variance + _FAMILY_STD**2
         return mean, np.maximum(whole - (self._whitened(cross.T) ** 2).sum(axis=0), 0.0)
 
-    def combined(self, features: Sequence[Features], weights: Floats) -> tuple[Floats, float]:
+    def combined(self, points: Points, weights: Floats) -> tuple[Floats, float]:
         """Return the expected f of each kernel, and the variance of the sum of ``weights`` · exp(f).
 
         It is no less than with independent errors: those of shapes on either side of a sample have opposite signs if
         the covariance is just as supposed, and that is not relied upon.
         """
-        vectors, categories = self._points(features)
-        mean, cross = self._mean(vectors, categories)
+        mean, cross = self._mean(points)
         weights = weights * np.exp(mean)
-        prior, explained = self._summed_covariance(vectors, categories, weights), self._whitened(cross.T)
+        prior = self._summed_covariance(points.vectors, points.categories, weights)
+        explained = self._whitened(cross.T)
         alone = self.prior_variance + _FAMILY_STD**2 - (explained**2).sum(axis=0)
         independent = float(weights**2 @ np.maximum(alone, 0.0))
         return mean, max(independent, prior - float(((explained @ weights) ** 2).sum()))
@@ -138,9 +156,10 @@ class Residual:
             start = stop
         return total
 
-    def _mean(self, vectors: Floats, categories: Integers) -> tuple[Floats, Floats]:
+    def _mean(self, points: Points) -> tuple[Floats, Floats]:
         """The expected f of each kernel, and its covariances with the samples."""
-        cross = self._covariance(vectors, categories, self.given.vectors, self._categories)
+        same = points.categories[:, None] == self._categories[None, :]
+        cross = _kernel(points.squared, same, self.given.hyperparameters)
         return np.clip(cross @ self._solved + self._level, -_LIMIT, _LIMIT), cross
 
     def _whitened(self, covariances: Floats) -> Floats:
@@ -149,26 +168,20 @@ class Residual:
         whitened: Floats = solve_triangular(self._factor, covariances, lower=True, check_finite=False)
         return whitened
 
-    def _points(self, features: Sequence[Features]) -> tuple[Floats, Integers]:
-        return np.array([one.vector for one in features]), self._indices([one.category for one in features])
-
-    def nearest(self, features: Sequence[Features], within: float) -> tuple[NDArray[np.bool_], Integers, Integers]:
+    def nearest(self, points: Points, within: float) -> tuple[NDArray[np.bool_], Integers, Integers]:
         """Return whether each kernel is the sample nearest to it, which one that is, and how many are near.
 
         Another category is as far as one length.
         """
-        lengths = np.exp(self.given.hyperparameters[4:])
-        vectors, categories = self._points(features)
-        squared = _squared(vectors / lengths, self.given.vectors / lengths)
-        squared = squared + (categories[:, None] != self._categories[None, :])
+        squared = points.squared + (points.categories[:, None] != self._categories[None, :])
         index = np.asarray(squared.argmin(axis=1), dtype=np.int64)
-        alike = np.isclose(vectors, self.given.vectors[index], rtol=_ALIKE, atol=_ALIKE).all(axis=1)
-        same = alike & (categories == self._categories[index])
+        alike = np.isclose(points.vectors, self.given.vectors[index], rtol=_ALIKE, atol=_ALIKE).all(axis=1)
+        same = alike & (points.categories == self._categories[index])
         return same, index, np.asarray((squared < within**2).sum(axis=1))
 
-    def inside(self, features: Sequence[Features]) -> NDArray[np.bool_]:
+    def inside(self, points: Points) -> NDArray[np.bool_]:
         """Whether each kernel lies within the range of what was measured, in every one of its coordinates."""
-        vectors = np.array([one.vector for one in features])
+        vectors = points.vectors
         low, high = self.given.vectors.min(axis=0) - _MARGIN, self.given.vectors.max(axis=0) + _MARGIN
         return np.asarray(((vectors >= low) & (vectors <= high)).all(axis=1))
 
@@ -184,10 +197,11 @@ class Residual:
         return np.array([self._names.get(name, -1) for name in categories], dtype=np.int64)
 
     def _covariance(self, left: Floats, of_left: Integers, right: Floats, of_right: Integers) -> Floats:
-        lengths = np.exp(self.given.hyperparameters[4:])
-        squared = _squared((left - self._center) / lengths, (right - self._center) / lengths)
         same = of_left[:, None] == of_right[None, :]
-        return _kernel(squared, same, self.given.hyperparameters)
+        return _kernel(self._squared(left, right), same, self.given.hyperparameters)
+
+    def _squared(self, left: Floats, right: Floats) -> Floats:
+        return _squared((left - self._center) / self._lengths, (right - self._center) / self._lengths)
 
 
 def fit_residual(

@@ -240,5 +240,11 @@ class Entry:
         if isinstance(self.value, dict):
             return {key: child.checked() for key, child in self.items()}
         if isinstance(self.value, list):
-            return [child.checked() for child in self.elements()]
+            return list(self.value) if _plain(self.value) else [child.checked() for child in self.elements()]
         return self.scalar()
+
+
+def _plain(values: list[Any]) -> bool:
+    """Whether a list, of thousands of numbers perhaps, is clearly one of texts or of finite numbers."""
+    kinds = set(map(type, values))
+    return kinds <= {str} or (kinds <= {float} and math.isfinite(sum(values)))

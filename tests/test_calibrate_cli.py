@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from graphs.calibration.profile import write_profile
 from graphs.calibration.sample import Setting
 from graphs.calibration.store import install, path_of
 from graphs.tools.calibrating.command import command
+from graphs.tools.calibrating.progress import Progress, at_its_pace
 
 __all__ = ["own_data_home", "run_calibrate"]
 
@@ -211,3 +213,15 @@ def test_history_shows_how_accuracy_went(run: Run) -> None:
 
 def test_paths(data_home: Path) -> None:
     assert path_of(DEVICE).is_relative_to(data_home)
+
+
+def test_progress_at_its_own_pace_says_when_it_is_over() -> None:
+    """Nothing in the first second, in which nobody waits; then the time left if the rest goes as fast."""
+    stream, times = io.StringIO(), iter([0.0, 0.2, 0.9, 10.0])
+    with Progress("fitting", stream=stream, clock=lambda: 100.0) as progress:
+        told = at_its_pace(progress, "9 samples", clock=lambda: next(times))
+        told(0.0)
+        told(0.4)
+        assert stream.getvalue() == ""
+        told(0.4)
+    assert stream.getvalue() == "fitting: 40%, 0:00:15 left, 9 samples\n"

@@ -41,8 +41,13 @@ from graphs.ir.primitives import Gemm, Scan, Unknown
 
 
 @cache
+def fit_and_progress() -> tuple[RatesEstimator, list[float]]:
+    told: list[float] = []
+    return fitted(measurements(), roofline(), told.append), told
+
+
 def estimator() -> RatesEstimator:
-    return fitted(measurements(), roofline())
+    return fit_and_progress()[0]
 
 
 def errors(estimator: Estimator, asked: Sequence[Kernel]) -> np.ndarray[Any, Any]:
@@ -130,7 +135,7 @@ def test_one_measurement_far_off_says_nothing_of_its_neighbours() -> None:
     logs = np.array([-1.2, -3.0, 0.5, -2.0, *[1.5] * len(shapes[0].vector)])
     found = fit_residual(shapes, disturbed, np.full(40, 1e-4), logs)
     assert found.given.noise[20] > 1.0 and found.given.noise[[19, 21]].max() == 1e-4
-    assert found.predict(shapes)[0] == pytest.approx(values, abs=0.04)
+    assert found.predict(found.points(shapes))[0] == pytest.approx(values, abs=0.04)
 
 
 # -- how closely it matches --------------------------------------------------------------------------------------------
@@ -213,10 +218,24 @@ def test_the_variance_of_a_sum_counts_every_covariance() -> None:
     posterior = covariance(vectors, vectors, first[:, None] == first) - cross @ np.linalg.solve(known, cross.T)
     wanted = (weights * np.exp(mean)) @ posterior @ (weights * np.exp(mean))
 
-    found_mean, found = Residual(data).combined(asked, weights)
+    residual = Residual(data)
+    found_mean, found = residual.combined(residual.points(asked), weights)
     assert found_mean == pytest.approx(mean, abs=1e-8)
     assert found == pytest.approx(wanted, rel=1e-6)
-    assert Residual(data).predict(asked)[1] == pytest.approx(np.diag(posterior), abs=1e-7)
+    assert residual.predict(residual.points(asked))[1] == pytest.approx(np.diag(posterior), abs=1e-7)
+
+
+def test_sums_that_were_asked_for_before_are_the_same() -> None:
+    """A report asks for the sums of some kernels, of all others, and of all."""
+    found, asked = estimator(), held_out()
+    wholes = [found.total(asked), found.total(asked[:7]), found.total([*asked, *asked[:7]]), found.total(asked)]
+    assert wholes[0] == wholes[3] and wholes[2].seconds == pytest.approx(wholes[0].seconds + wholes[1].seconds)
+    assert replace(found).total(asked[:7]) == wholes[1], "which remembers nothing yet"
+
+
+def test_how_far_fitting_is_rises_to_the_end() -> None:
+    told = fit_and_progress()[1]
+    assert told == sorted(told) and told[0] == 0 and 0.5 < told[-1] < 1
 
 
 # -- the same again ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import exp
 from typing import TYPE_CHECKING
@@ -61,9 +61,10 @@ def profile_of(
     notes: str = "",
     fitted: Fitted | None = None,
     estimate: bool = True,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Profile:
     """Return the evidence that samples make for a setting, with an estimator that was ``fitted`` to their campaign
-    where one was; curves alone where ``estimate`` is false.
+    where one was; curves alone where ``estimate`` is false. ``progress`` is told the share that is done.
 
     Raises:
         CalibrationError: there are none, or they cannot be fitted.
@@ -75,6 +76,7 @@ def profile_of(
     roofline = Roofline.of(target)
     compute, memory = observations_of(samples, roofline)
     device = target.device
+    estimator = _estimator(samples, roofline, fitted, progress) if estimate else {}
     return Profile(
         hardware_id=device.name,
         hardware_name=str(environment.get("cpu") or device.title),
@@ -89,16 +91,18 @@ def profile_of(
         environment=environment,
         samples=representatives(samples),
         validation=validation_of(accuracy(_left_out(fitted))) if fitted is not None and fitted.left_out else None,
-        estimator=_estimator(samples, roofline, fitted) if estimate else {},
+        estimator=estimator,
         sources=sources,
     )
 
 
-def _estimator(samples: Sequence[Sample], roofline: Roofline, fitted: Fitted | None) -> Mapping[str, object]:
+def _estimator(
+    samples: Sequence[Sample], roofline: Roofline, fitted: Fitted | None, progress: Callable[[float], None]
+) -> Mapping[str, object]:
     from ...calibration import analytic
     from ...calibration.estimator import fit
 
-    return fit(samples, roofline) if fitted is None else analytic.to_json(fitted.estimator)
+    return fit(samples, roofline, progress) if fitted is None else analytic.to_json(fitted.estimator)
 
 
 def _left_out(fitted: Fitted) -> list[Compared]:

@@ -18,6 +18,7 @@ from ..units import NOTHING
 from .console import Console, cell_column, table
 from .evidence import environment_of, fitter, now, profile_of
 from .figures import text_of, verdict_of
+from .progress import Progress, at_its_pace
 from .settings import spec_of, target_of_setting
 
 __all__ = ["of_setting", "read_all", "run", "settings_in"]
@@ -76,7 +77,9 @@ def _fit(
     notes = f"Held out: {', '.join(sorted(holdout))}." if holdout else ""
     console.say(f"fitting {len(kept)} samples of {spec_of(setting)} in {setting.precision}")
     environment = environment_of(files[-1])
-    profile = profile_of(kept, setting, target_of_setting(setting), environment, notes=notes)
+    with Progress(f"fitting {spec_of(setting)}", console.quiet) as progress:
+        told = at_its_pace(progress, f"{len(kept)} samples")
+        profile = profile_of(kept, setting, target_of_setting(setting), environment, notes=notes, progress=told)
     if output is None:
         path = install(profile)
     else:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from ...calibration.sample import Statistics
 
-__all__ = ["Progress", "State"]
+__all__ = ["Progress", "State", "at_its_pace"]
 
 _PLAIN_SECONDS = 20.0
 _BAR = 30
 _REFRESHES = 4
+_SOON = 1.0
+"""Seconds before which nothing can be said of the pace, and nobody need be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,18 @@ class Progress:
             now = f" · {state.current}" if state.current else ""
             self._stream.write(f"{self.title}: {state.share:.0%}, {state.left}, {state.counted}{now}\n")
             self._stream.flush()
+
+
+def at_its_pace(progress: Progress, counts: str, clock: Callable[[], float] = monotonic) -> Callable[[float], None]:
+    """Return what shows the share that is done, with the time left if the rest goes as fast."""
+    began = clock()
+
+    def show(share: float) -> None:
+        took = clock() - began
+        if share > 0 and took >= _SOON:
+            progress.show(State(share, took * (1 - share) / share, counts=counts))
+
+    return show
 
 
 def _lines(title: str, state: State) -> Table:

@@ -24,7 +24,7 @@ from .evidence import fitter, now, validation_of
 from .figures import Verdict, as_json, text_of, verdict_of
 from .machine import bench, cores_withheld
 from .models import files_of
-from .progress import Progress, State
+from .progress import Progress, State, at_its_pace
 from .settings import measured_runtime, setting_of, spec_of, target_named, target_of_setting
 from .trial_runs import Measured, Predicted, compared, measure, monitor_of, predict
 
@@ -84,8 +84,9 @@ def _held_out(
     rows = file.of(setting)
     held = list(splits(list(networks(rows)), method, count))
     spec = spec_of(setting)
-    trial = tried(rows, fitter(target_of_setting(setting)), held,
-                  lambda done: console.messages.note(f"split {done} of {len(held)} is done"))  # fmt: skip
+    with Progress(f"validating {spec}", console.quiet) as progress:
+        told = at_its_pace(progress, f"{len(held)} splits, {len(rows)} samples")
+        trial = tried(rows, fitter(target_of_setting(setting)), held, lambda done: told(done / len(held)))
     how = f"{len(held)} splits" if method == "held-out" else "each left out in turn"
     title = f"validation of {spec} in {setting.precision}: {len(networks(rows))} networks, {how}"
     return verdict_of(trial, setting, title, method, spec)
