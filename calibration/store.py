@@ -149,7 +149,8 @@ def _read(path: Path, wanted: Setting) -> Profile:
         _check_place(profile, wanted, path)
     except CalibrationError as error:
         way_out = f"delete {path}, or write it again: graphs-calibrate fit"
-        raise CalibrationError(str(error), f"{error.help}; {way_out}" if error.help else way_out) from error
+        hint = f"{error.help}{' ' if error.help.endswith('?') else '; '}" if error.help else ""
+        raise CalibrationError(str(error), f"{hint}{way_out}") from error
     return profile
 
 

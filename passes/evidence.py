@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..calibration.errors import CalibrationError
 from ..calibration.prediction import Estimator
 from ..calibration.roofline import Roofline
 from ..calibration.sample import Setting
@@ -111,12 +112,24 @@ def _nearest_modes(target: Target) -> Sequence[str]:
 
 
 def _read(path: Path, target: Target, setting: Setting) -> store.Found:
-    """The evidence of a file that the user named; that it was made for something else is said, not refused."""
+    """The evidence of a file that the user named.
+
+    That it was made for another runtime, mode or precision is said, not refused; and so for another device where it has
+    nothing but curves, which are shares of a peak.
+
+    Raises:
+        CalibrationError: it has times of another device, which say nothing of this one.
+    """
     from ..calibration import store
     from ..calibration.profile import read_profile
 
     profile = read_profile(path)
     made_for = profile.setting
+    if made_for is not None and made_for.device != setting.device and profile.estimator:
+        raise CalibrationError(
+            f"{path}: has times of {setting_words(made_for)}, which say nothing of {setting_words(setting)}",
+            help=f"name the device that it is of (--target={made_for.device}), or leave the evidence out",
+        )
     remarks = []
     if made_for is not None and made_for != setting:
         remarks.append(

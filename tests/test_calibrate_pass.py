@@ -21,6 +21,8 @@ from graphs.calibration.kernel import Kernel
 from graphs.calibration.lookup import Match
 from graphs.calibration.prediction import NORMAL_95, Prediction, Quality
 from graphs.calibration.roofline import Roofline
+from graphs.calibration.sample import Setting
+from graphs.calibration.store import SHIPPED, path_of
 from graphs.ir import Graph, parse, print_graph
 from graphs.passes.base import Context, PassError
 from graphs.passes.calibrate import Calibrate, Calibration, kernel_of
@@ -424,7 +426,19 @@ def test_no_pass_that_could_use_evidence_is_an_error(run: Run, tmp_path: Path) -
     assert done.code == 1 and "--evidence" in done.err
 
 
-def test_evidence_of_another_device_is_used_only_as_asked_and_with_a_warning(run: Run, tmp_path: Path) -> None:
+def test_times_of_another_device_are_refused(run: Run, tmp_path: Path) -> None:
+    path, model = path_of(RYZEN, SHIPPED).with_suffix(".json.gz"), tmp_path / "known.mlir"
+    model.write_text(TEXT_KNOWN)
+    done = run("--target=intel-core-i7-12700k:pytorch-eager", f"--evidence={path}", model)
+    assert done.code == 1 and done.out == ""
+    assert "has times of amd-ryzen-9-8945hs:pytorch-eager in fp32, which say nothing of intel-core" in done.err
+    assert run("--target=amd-ryzen-9-8945hs:pytorch-eager", f"--evidence={path}", model).code == 0
+
+
+RYZEN = Setting("amd-ryzen-9-8945hs", "pytorch-eager", "", "fp32")
+
+
+def test_shares_of_another_device_s_peaks_are_used_only_as_asked_and_with_a_warning(run: Run, tmp_path: Path) -> None:
     path, model = tmp_path / "evidence.json", tmp_path / "known.mlir"
     setting = {"device": "else", "runtime": "r", "mode": "", "precision": "fp32"}
     path.write_text(json.dumps(evidence() | {"schema_version": "1.1", "setting": setting}))

@@ -292,6 +292,15 @@ def test_imports_say_what_they_lack(run: Run, networks: Path, tmp_path: Path) ->
         assert code == 1 and out == "" and str(table) in err
 
 
+def test_a_device_that_is_named_otherwise_is_told_by_its_words(run: Run, tmp_path: Path) -> None:
+    elsewhere = profile(replace(DEVICE, device="12th-gen-intel-r-core-tm-i7-12700k"))
+    write_profile(elsewhere, path := tmp_path / "elsewhere.json")
+    code, _, err = run("import", path)
+    assert code == 1 and "(--target=intel-core-i7-12700k:pytorch-eager?)" in err
+    write_profile(replace(elsewhere, setting=replace(DEVICE, device="else")), path)
+    assert "(graphs-opt --list-targets)" in run("import", path)[2]
+
+
 def test_a_published_file_becomes_evidence_of_the_target_named(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "published.json"
     write_profile(replace(profile(), setting=None, schema_version="1.0"), path)

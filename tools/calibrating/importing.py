@@ -21,7 +21,7 @@ from ...calibration.strict_json import parse_json, read_text
 from ...ir import DType
 from ...passes.precision import precision_of
 from ...passes.reproducer import precision_named
-from ...targets import Target, TargetError
+from ...targets import Target, TargetError, list_targets
 from .console import Console
 from .evidence import Scalar, profile_of
 from .models import Describe, files_of
@@ -78,7 +78,8 @@ def run(
             path = Path(output)
             write_profile(profile, path)
         kinds = sorted({*profile.curves, *profile.bandwidth_curves})
-        console.say(f"{spec_of(setting)} in {setting.precision}: {len(profile.samples)} samples, curves of "
+        count = len(profile.samples)
+        console.say(f"{spec_of(setting)} in {setting.precision}: {count} sample{'s' * (count != 1)}, curves of "
                     f"{', '.join(kinds) or 'nothing'}; in {path}")  # fmt: skip
     return 0
 
@@ -140,8 +141,17 @@ def _require_target(setting: Setting) -> None:
     except TargetError:
         raise CalibrationError(
             f"measured on {spec_of(setting)}, which is no target here",
-            help="say with --target which one it is (graphs-opt --list-targets), or write it to a file with -o",
+            help=f"say with --target which one it is {_likely(setting)}, or write it to a file with -o",
         ) from None
+
+
+def _likely(setting: Setting) -> str:
+    """The target whose name's words are all in the measured device's, if there is one; else how to list them."""
+    words = set(setting.device.split("-"))
+    for target in list_targets():
+        if set(target.name.split("-")) <= words and setting.runtime in target.runtimes:
+            return f"(--target={spec_of(replace(setting, device=target.name))}?)"
+    return "(graphs-opt --list-targets)"
 
 
 def _own(setting: Setting) -> Profile | None:
@@ -173,10 +183,10 @@ def _read(
     if form == "subgraphs":
         made = subgraph_campaigns(path, files_of(models), target, precision, campaigns, console)
         return [_Imported(setting, one.samples, one.fitted) for setting, one in made.items()]
-    if target is None:
-        raise click.UsageError(f"{path} does not say what it was measured on: name it with --target")
     if form == "evidence":
         return [_evidence(path, target)]
+    if target is None:
+        raise _unnamed(path)
     read = _runtime_profile if form == "profile" else _latencies
     return read(path, files_of(models), target, precision)
 
@@ -212,14 +222,22 @@ def _known(profile: Profile, path: Path) -> Setting:
     return profile.setting
 
 
-def _evidence(path: Path, target: Target) -> _Imported:
+def _unnamed(path: Path) -> click.UsageError:
+    return click.UsageError(f"{path} does not say what it was measured on: name it with --target")
+
+
+def _evidence(path: Path, target: Target | None) -> _Imported:
     """A file of the published schema: what it is evidence for is what the user says, if it does not say so itself.
 
     Raises:
         CalibrationError: it says something else.
+        click.UsageError: nobody says it.
     """
     profile = read_profile(path)
-    setting = setting_of(target, profile.precision.lower())
+    if target is None and profile.setting is None:
+        raise _unnamed(path)
+    setting = setting_of(target, profile.precision.lower()) if target is not None else profile.setting
+    assert setting is not None
     if profile.setting not in (None, setting):
         assert profile.setting is not None
         said = spec_of(profile.setting)
