@@ -50,7 +50,7 @@ def fit_curve(name: str, observations: Sequence[Observation], peak: float) -> Cu
     rows = sorted(observations, key=lambda row: (row.size, row.model, row.subgraph, row.seconds))
     points = data_points(rows, peak)
     table = _Table.of(rows, points, peak)
-    errors = {form: _held_out_error(fit, rows, peak) for form, fit in _FORMS.items()}
+    errors = _held_out_errors(rows, peak)
     chosen = min(errors, key=lambda form: errors[form])
     fitted = _FORMS[chosen](table) or _piecewise(table)
     models = tuple(sorted({row.model for row in rows if row.model}))
@@ -241,21 +241,29 @@ def cross_validation_folds(rows: Sequence[Observation]) -> tuple[tuple[int, ...]
     return tuple(tuple(range(fold, len(rows), folds)) for fold in range(folds)) if folds > 1 else ()
 
 
-def _held_out_error(fit: Callable[[_Table], _Fit | None], rows: Sequence[Observation], peak: float) -> float:
-    """The mean error in the time of rows that the curve was not fitted to; infinite where the form cannot be fitted."""
-    errors: list[float] = []
+def _held_out_errors(rows: Sequence[Observation], peak: float) -> dict[str, float]:
+    """Each form's mean error in the time of rows that it was not fitted to; infinite where it cannot be fitted."""
+    errors: dict[str, list[float]] = {form: [] for form in _FORMS}
+    unfit: set[str] = set()
     for held in cross_validation_folds(rows):
         out = set(held)
         rest = [row for i, row in enumerate(rows) if i not in out]
-        fitted = fit(_Table.of(rest, data_points(rest, peak), peak))
-        if fitted is None:
-            return float("inf")
-        for i in held:
-            predicted = float(fitted.at(np.array([log10(rows[i].size)]))[0])
-            errors.append(exp(abs(log(rows[i].efficiency(peak) / predicted))) - 1.0)
-    if errors:
-        return fsum(errors) / len(errors)
-    return 0.0 if fit is _piecewise else float("inf")
+        table = _Table.of(rest, data_points(rest, peak), peak)
+        sizes = np.array([log10(rows[i].size) for i in held])
+        for form, fit in _FORMS.items():
+            fitted = fit(table) if form not in unfit else None
+            if fitted is None:
+                unfit.add(form)
+                continue
+            errors[form] += [
+                exp(abs(log(rows[i].efficiency(peak) / predicted))) - 1.0
+                for i, predicted in zip(held, fitted.at(sizes).tolist(), strict=True)
+            ]
+    unheld = {form: 0.0 if fit is _piecewise else float("inf") for form, fit in _FORMS.items()}
+    return {
+        form: float("inf") if form in unfit else fsum(each) / len(each) if each else unheld[form]
+        for form, each in errors.items()
+    }
 
 
 def _judged(fitted: _Fit, table: _Table) -> FittedCurve:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from .attributes import Attribute
@@ -52,7 +52,7 @@ def decode(cls: type[T], encoded: Mapping[str, Any]) -> T:
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
     try:
-        return cls(**{name: _decode(hints[name], value) for name, value in encoded.items() if name != "tag"})
+        return cls(**{name: _decoder(hints[name])(value) for name, value in encoded.items() if name != "tag"})
     except TypeError as error:
         raise ValueError(f"{cls.__name__}: {error}") from None
 
@@ -64,19 +64,36 @@ def _hints(cls: Hashable) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _decode(hint: Any, value: Any) -> Any:
+Decoder = Callable[[Any], Any]
+
+
+@cache
+def _decoder(hint: Any) -> Decoder:
+    """What makes a value of a type hint, looked up once: files hold the same few types by the thousand."""
     origin = typing.get_origin(hint)
     if origin is types.UnionType or origin is typing.Union:
-        return _decode_union([arm for arm in typing.get_args(hint) if arm is not type(None)], value)
+        return partial(_decode_union, [arm for arm in typing.get_args(hint) if arm is not type(None)])
     if origin is tuple:
         arms = typing.get_args(hint)
         if len(arms) == 2 and arms[1] is Ellipsis:
-            return tuple(_decode(arms[0], item) for item in value)
-        return tuple(_decode(arm, item) for arm, item in zip(arms, value, strict=True))
+            return partial(_decode_all, _decoder(arms[0]))
+        return partial(_decode_each, [_decoder(arm) for arm in arms])
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint[value]
+        return hint.__getitem__
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return decode(hint, value)
+        return partial(decode, hint)
+    return partial(_decode_scalar, hint)
+
+
+def _decode_all(decoder: Decoder, value: Any) -> Any:
+    return tuple(map(decoder, value))
+
+
+def _decode_each(decoders: list[Decoder], value: Any) -> Any:
+    return tuple(decoder(item) for decoder, item in zip(decoders, value, strict=True))
+
+
+def _decode_scalar(hint: Any, value: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, Expression):
@@ -95,4 +112,4 @@ def _decode_union(arms: list[Any], value: Any) -> Any:
     for arm in arms[:-1]:
         if isinstance(arm, type) and isinstance(value, arm):
             return value
-    return _decode(arms[-1], value)
+    return _decoder(arms[-1])(value)

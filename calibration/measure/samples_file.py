@@ -7,13 +7,14 @@ begins: a campaign that is killed loses the benchmark it was at, and goes on beh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...ir.codec import decode, encode
 from ..errors import CalibrationError
+from ..kernel import Kernel
 from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
@@ -140,6 +141,7 @@ class _Reader:
         self.references: list[Reading] = []
         self.done: set[tuple[str, Setting]] = set()
         self.baseline: Reading | None = None
+        self._kernels: dict[str, Kernel] = {}
 
     def read(self, row: Entry) -> bool:
         """Take a line; return whether what it belongs to is complete with it."""
@@ -153,13 +155,20 @@ class _Reader:
             return self._reference(row)
         if kind == "sample":
             benchmark = row["benchmark"].text if "benchmark" in row else ""
-            self.rows.append(SampleRow(_sample(row["sample"]), setting, benchmark))
+            self.rows.append(SampleRow(_sample(row["sample"], self._kernel), setting, benchmark))
             return not benchmark
         if kind == "refused":
             self.refused.append(Refused(row["refused"].text, setting, row["reason"].text))
             return True
         self.done.add((row["done"].text, setting))
         return True
+
+    def _kernel(self, entry: Entry) -> Kernel:
+        """A kernel as it was read before: networks repeat theirs, and campaigns repeat networks."""
+        written = repr(entry.value)
+        if written not in self._kernels:
+            self._kernels[written] = decode_kernel(entry)
+        return self._kernels[written]
 
     def _reference(self, row: Entry) -> bool:
         entry = row["reference"].only(("at", "gemm", "stream"))
@@ -235,9 +244,9 @@ def _decoded(cls: type[Any], entry: Entry) -> Any:
         raise entry.fail(f"no {cls.__name__.lower()}: {error}") from None
 
 
-def _sample(entry: Entry) -> Sample:
+def _sample(entry: Entry, kernel: Callable[[Entry], Kernel]) -> Sample:
     entry.only(("kernels", "seconds", "source"), ("model", "nodes", "drift"))
-    kernels = entry["kernels"].each(decode_kernel)
+    kernels = entry["kernels"].each(kernel)
     if not kernels:
         raise entry["kernels"].expected("at least one kernel")
     seconds: Statistics = _decoded(Statistics, entry["seconds"])
