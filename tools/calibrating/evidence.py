@@ -136,13 +136,16 @@ def _peaks(samples: Sequence[Sample], roofline: Roofline) -> dict[str, float]:
     return peaks
 
 
-def fitter(target: Target) -> Fitter:
-    """Return what makes an estimator from samples, as ``graphs-opt`` would have it from their evidence."""
+def fitter(target: Target, progress: Callable[[float], None] = lambda share: None) -> Fitter:
+    """Return what makes an estimator from samples, as ``graphs-opt`` would have it from their evidence.
+
+    ``progress`` is told the share that is done of each fit.
+    """
     from ...calibration import estimator
 
     roofline = Roofline.of(target)
 
     def fitted(samples: Sequence[Sample]) -> Estimator:
-        return estimator.fitted(samples, roofline)
+        return estimator.fitted(samples, roofline, progress)
 
     return fitted

@@ -84,10 +84,12 @@ def _held_out(
     rows = file.of(setting)
     held = list(splits(list(networks(rows)), method, count))
     spec = spec_of(setting)
+    splitting = f"{len(held)} split{'s' * (len(held) != 1)}"
     with Progress(f"validating {spec}", console.quiet) as progress:
-        told = at_its_pace(progress, f"{len(held)} splits, {len(rows)} samples")
-        trial = tried(rows, fitter(target_of_setting(setting)), held, lambda done: told(done / len(held)))
-    how = f"{len(held)} splits" if method == "held-out" else "each left out in turn"
+        told, finished = at_its_pace(progress, f"{splitting}, {len(rows)} samples"), list[int]()
+        fit = fitter(target_of_setting(setting), lambda share: told((len(finished) + share) / len(held)))
+        trial = tried(rows, fit, held, finished.append)
+    how = splitting if method == "held-out" else "each left out in turn"
     title = f"validation of {spec} in {setting.precision}: {len(networks(rows))} networks, {how}"
     return verdict_of(trial, setting, title, method, spec)
 

@@ -54,17 +54,16 @@ def _least(columns: Sequence[Column]) -> int:
 
 
 def _shortened(columns: list[Column], width: int) -> list[Column]:
+    """The columns with what is too wide cut down: room that is left is shared among those, the least needy first."""
     spare = max(0, width - _least(columns))
-    fitting = []
-    for column in columns:
-        if not column.least or column.width <= column.least:
-            fitting.append(column)
-            continue
-        room = min(column.width, column.least + spare)
+    wide = sorted((c for c in columns if c.least and c.width > c.least), key=lambda c: c.width - c.least)
+    cut: dict[int, Column] = {}
+    for number, column in enumerate(wide):
+        room = min(column.width, column.least + spare // (len(wide) - number))
         spare -= room - column.least
         cells = tuple(shortened(cell, room) for cell in column.cells)
-        fitting.append(Column(column.title, cells, column.rank, column.right, column.styles, column.least))
-    return fitting
+        cut[id(column)] = Column(column.title, cells, column.rank, column.right, column.styles, column.least)
+    return [cut.get(id(column), column) for column in columns]
 
 
 def shortened(text: str, width: int) -> str:
