@@ -78,18 +78,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dispatch", action="store_true", help="print launch costs instead of efficiencies")
+    parser.add_argument("--emulated", action="store_true", help="print the CPUs' rows in half precision, and no others")
     options = parser.parse_args()
-    measured = [*subgraphs(options.folder), *microbenchmarks(options.folder)]
+    measured = [*subgraphs(options.folder, options.emulated)]
+    measured += [] if options.emulated else microbenchmarks(options.folder)
     print_dispatch(measured) if options.dispatch else print_efficiencies(measured)
 
 
-def subgraphs(folder: Path) -> Iterator[Measurement]:
-    """Rows of the subgraph campaigns whose class is plain and whose precision runs natively."""
+def subgraphs(folder: Path, emulated: bool) -> Iterator[Measurement]:
+    """Rows of the subgraph campaigns whose class is plain, and whose precision runs natively unless ``emulated``."""
     with gzip.open(folder / "subgraphs.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             native = row["hardware"].startswith("jetson") or row["precision"] == "FP32"
             kernel_class = classify(row)
-            if row["hardware"] in TARGETS and native and kernel_class:
+            if row["hardware"] in TARGETS and native is not emulated and kernel_class:
                 yield Measurement(
                     row["hardware"], kernel_class, row["precision"].lower(), float(row["flops"]),
                     float(row["total_bytes"]), float(row["latency_mean_ms"]) / 1e3, len(row["node_names"].split()),
@@ -155,8 +157,8 @@ def shares(found: Measurement, spec: str, device: Device) -> tuple[str, float] |
     conv_like = found.kernel_class.startswith(("conv", "gemm"))
     precision = "tf32" if found.precision == "fp32" and found.kernel_class.startswith("conv") else found.precision
     unit = device.best_unit("contraction" if conv_like else "elementwise", precision)
-    unit = unit or device.best_unit("elementwise", found.precision)
-    peak = unit.peak(precision) or unit.peak(found.precision) if unit else None
+    unit = unit or device.best_unit("elementwise", found.precision) or device.best_unit("contraction", "fp32")
+    peak = unit.peak(precision) or unit.peak(found.precision) or unit.peak("fp32") if unit else None
     fitting = [level for level in device.memories if level.size and level.size >= found.nbytes] or [device.memories[-1]]
     busy = found.seconds - launch
     compute, memory = found.flops / peak if peak else 0.0, found.nbytes / fitting[0].bandwidth

@@ -208,12 +208,13 @@ class Roofline:
     def _look_up(self, tag: str, work_class: str, dtype: DType) -> tuple[ComputeUnit, str, Efficiency] | None:
         kind = _KIND_OF.get(tag) or Kind(tag)
         runtime, device = self.target.runtime, self.target.device
-        found = device.arithmetic(kind.value, runtime.arithmetic(work_class, dtype.precision))
+        asked = runtime.arithmetic(work_class, dtype.precision)
+        found = device.arithmetic(kind.value, asked)
         if found is None:
             return None
         unit, computed_in = found
         row = f"{computed_in}{SIGNED}" if dtype is DType.I8 else computed_in
-        return unit, computed_in, runtime.efficiency(work_class, device, row)
+        return unit, computed_in, runtime.efficiency(work_class, device, row, row if computed_in == asked else asked)
 
     def _efficiency(self, work_class: str) -> Efficiency:
         if work_class not in self._efficiencies:

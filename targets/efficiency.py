@@ -69,6 +69,10 @@ class EfficiencyTable:
         found = by_precision.get(wanted) or by_precision.get(wanted.removesuffix(SIGNED))
         return found or by_precision.get(ANY_PRECISION)
 
+    def named(self, kernel_class: str, precision: str) -> Efficiency | None:
+        """The row that a class has for just this precision, else None."""
+        return self.entries.get(kernel_class, {}).get(precision)
+
     def rows(self) -> Iterator[tuple[str, Efficiency]]:
         """Every row, with its dotted path."""
         for kernel_class, by_precision in self.entries.items():

@@ -63,14 +63,21 @@ class Runtime:
                 return self.substitutions[key][precision]
         return precision
 
-    def efficiency(self, kernel_class: str, device: Device, precision: str | None = None) -> Efficiency:
+    def efficiency(
+        self, kernel_class: str, device: Device, precision: str | None = None, asked: str | None = None
+    ) -> Efficiency:
         """The fraction of peak that a class of kernels reaches here: the device's word before the runtime's own.
 
-        A class that neither knows gets the row `default`. `precision` is that of the arithmetic.
+        A class that neither knows gets the row `default`. `precision` is that of the arithmetic, `asked` the one that
+        it is done in place of, on a device that has none in it: a row for that one says how well it is emulated.
         Raises `KeyError` where the runtime says nothing of this class of device.
         """
         own = self.efficiencies.get(device.device_class)
         tables = [device.efficiencies.get(self.name), device.efficiencies.get(ANY_CLASS), own]
+        for table in tables if asked not in (None, precision) else ():
+            emulated = table.named(kernel_class, asked) if table is not None and asked is not None else None
+            if emulated is not None:
+                return emulated
         for wanted in (kernel_class, DEFAULT_CLASS):
             for table in tables:
                 found = table.find(wanted, precision) if table is not None else None

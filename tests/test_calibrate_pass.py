@@ -23,7 +23,8 @@ from graphs.calibration.prediction import NORMAL_95, Prediction, Quality
 from graphs.calibration.roofline import Roofline
 from graphs.calibration.sample import Setting
 from graphs.calibration.store import SHIPPED, path_of
-from graphs.ir import Graph, parse, print_graph
+from graphs.ir import DType, Graph, parse, print_graph
+from graphs.ir.primitives import Conv
 from graphs.passes.base import Context, PassError
 from graphs.passes.calibrate import Calibrate, Calibration, kernel_of
 from graphs.passes.cost import Cost
@@ -462,6 +463,27 @@ def test_bounds_are_those_of_the_file() -> None:
     assert (product.peak, product.bandwidth, product.levels) == (2e12, pytest.approx(100e9), ("dram",))
     assert product.seconds == DISPATCH + 1e-3 and product.default_seconds == DISPATCH + 2e-3
     assert found[STRANGE].unknown and found[STRANGE].compute_seconds == 0
+
+
+def test_emulated_precisions_have_efficiencies_of_their_own() -> None:
+    """The i7 has no half precision: eager PyTorch emulates it, onnxruntime casts to fp32 and loses nothing."""
+    shape = {
+        "batch": 1,
+        "in_channels": 64,
+        "out_channels": 64,
+        "in_size": (56, 56),
+        "out_size": (56, 56),
+        "kernel": (3, 3),
+    }
+    seconds = {
+        (runtime, dtype): Roofline.of(load_target(f"intel-core-i7-12700k:{runtime}"))
+        .bounds(Kernel("Conv", (Conv(**shape, dtype=dtype),), 36_864, 401_408, 401_408))
+        .default_compute_seconds
+        for runtime in ("pytorch-eager", "onnxruntime-cpu")
+        for dtype in (DType.F32, DType.F16)
+    }
+    assert seconds["pytorch-eager", DType.F16] > 50 * seconds["pytorch-eager", DType.F32]
+    assert seconds["onnxruntime-cpu", DType.F16] == seconds["onnxruntime-cpu", DType.F32]
 
 
 @given(st.floats(1e-12, 1e3))

@@ -56,11 +56,11 @@ def test_every_efficiency_has_a_source_and_a_range(target):
     for kernel_class in KERNEL_CLASSES:
         for precision in (None, "fp32", "fp16", "int8"):
             row = target.runtime.efficiency(kernel_class, target.device, precision)
-            assert row.source in target.runtime.sources
+            assert row.source in (target.device if row.where.startswith("devices/") else target.runtime).sources
             assert row.kernel_class == kernel_class, "each class has a row of its own"
             assert 0 < row.low < 1 < row.high
             assert row.compute_share.low <= row.compute <= row.compute_share.high
-            assert re.fullmatch(r"runtimes/[a-z-]+\.yaml:[0-9]+", row.where)
+            assert re.fullmatch(r"(runtimes|devices/[a-z]+)/[a-z0-9-]+\.yaml:[0-9]+", row.where)
 
 
 def test_every_source_is_cited_from_somewhere():
