@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 from ..ir import FLOAT_FOLD_LIMIT, FOLD_LIMIT, Dense, Graph, TensorType
@@ -21,8 +21,9 @@ from .pt2_program import DamagedProgramError, ProgramReader, Stored, mapping, te
 from .registry import Frontend, FrontendError, register
 from .stored import LITTLE_ENDIAN
 from .torch_graph import graph_of
+from .torch_records import Body
 
-__all__ = ["load_pt2"]
+__all__ = ["is_program", "load_pt2", "read_pt2"]
 
 _LARGEST_PROGRAM = 1 << 27
 """Bytes of JSON up to which a program is read: one of 100,000 calls takes half of that."""
@@ -31,6 +32,7 @@ _PROGRAMS = ("models/model.json", "serialized_exported_program.json")
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
 _EXPORT = "save it with torch.export.save(torch.export.export(model, inputs), 'model.pt2'), or export it to ONNX"
+_Read = TypeVar("_Read")
 _UNREADABLE = (BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, zlib.error, ValueError)
 
 
@@ -40,12 +42,25 @@ def load_pt2(path: Path) -> Graph:
     Raises:
         FrontendError: the file is a pickle, or no archive of an exported program, or a damaged one.
     """
+    return _opened(path, _Archive.graph)
+
+
+def read_pt2(path: Path) -> Body:
+    """Read the calls of a saved program.
+
+    Raises:
+        FrontendError: as :func:`load_pt2`.
+    """
+    return _opened(path, lambda archive: archive.program()[0])
+
+
+def _opened(path: Path, read: Callable[[_Archive], _Read]) -> _Read:
     with path.open("rb") as file:
         if file.read(1) == b"\x80":
             raise FrontendError(f"{path}: a Python pickle, which runs code when it is read", help=_EXPORT)
     try:
         with ZipFile(path) as archive:
-            return _Archive(path, archive).graph()
+            return read(_Archive(path, archive))
     except DamagedProgramError as error:
         raise FrontendError(f"{path}: not a readable exported program: {error}", help="save it again") from None
     except _UNREADABLE as error:
@@ -59,6 +74,16 @@ class _Archive:
 
     def graph(self) -> Graph:
         """Read the program and build its graph."""
+        body, producer = self.program()
+        try:
+            return graph_of(body, self.path.stem, {"format": "torch", "path": str(self.path), **producer})
+        except RecursionError:
+            raise DamagedProgramError("its graphs are nested too deeply") from None
+        except FrontendError as error:
+            raise DamagedProgramError(str(error).removeprefix("torch: ")) from None
+
+    def program(self) -> tuple[Body, Mapping[str, str]]:
+        """Read the program, and what wrote it."""
         names = self.archive.namelist()
         where = next((name for wanted in _PROGRAMS for name in names if name.endswith(wanted)), None)
         if where is None:
@@ -74,14 +99,10 @@ class _Archive:
         stored = self._stored(root, names)
         try:
             body = ProgramReader(stored).program(program)
-            version = program.get("torch_version")
-            producer = {"producer": f"pytorch {version}"} if isinstance(version, str) and version else {}
-            attributes = {"format": "torch", "path": str(self.path), **producer}
-            return graph_of(body, self.path.stem, attributes)
         except RecursionError:
             raise DamagedProgramError("its graphs are nested too deeply") from None
-        except FrontendError as error:
-            raise DamagedProgramError(str(error).removeprefix("torch: ")) from None
+        version = program.get("torch_version")
+        return body, {"producer": f"pytorch {version}"} if isinstance(version, str) and version else {}
 
     def _json(self, name: str) -> Mapping[str, Any]:
         try:
@@ -134,9 +155,9 @@ class _Archive:
         return read
 
 
-def _recognises(head: bytes) -> bool:
-    """A zip archive, or a pickle, which is refused."""
+def is_program(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a zip archive, or of a pickle, which is refused."""
     return head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] != b"" and head[1] in _PICKLE_PROTOCOLS)
 
 
-register(Frontend("torch", _recognises, load_pt2))
+register(Frontend("torch", is_program, load_pt2))

@@ -20,7 +20,7 @@ from .torch_program import program_of_export, program_of_graph_module
 from .torch_records import Body
 from .torch_symbols import Names
 
-__all__ = ["from_torch", "imported_torch"]
+__all__ = ["exported_program", "from_torch", "graph_of_export", "imported_torch"]
 
 
 def imported_torch() -> Any:
@@ -59,9 +59,24 @@ def from_torch(
     """
     torch = imported_torch()
     if isinstance(module, torch.export.ExportedProgram):
-        return _graph(_known(module), {}, "ExportedProgram")
+        return graph_of_export(_known(module), "ExportedProgram")
     if isinstance(module, torch.fx.GraphModule) and _is_typed(module):
         return _finished(program_of_graph_module(module, {}), "GraphModule")
+    exported = exported_program(module, example_inputs, kwargs, dynamic_shapes)
+    return graph_of_export(exported, type(module).__name__, dynamic_shapes)
+
+
+def exported_program(
+    module: Any, example_inputs: Any = (), kwargs: Mapping[str, Any] | None = None, dynamic_shapes: Any = None
+) -> Any:
+    """Return the ``ExportedProgram`` that :func:`from_torch` reads: what has no entry is decomposed in it.
+
+    Raises:
+        FrontendError: torch is not installed, or cannot export the module.
+    """
+    torch = imported_torch()
+    if isinstance(module, torch.export.ExportedProgram):
+        return _known(module)
     if not isinstance(module, torch.nn.Module):
         raise FrontendError(
             f"torch: {type(module).__name__} is no torch.nn.Module, ExportedProgram or fx.GraphModule",
@@ -69,12 +84,12 @@ def from_torch(
         )
     inputs = example_inputs if isinstance(example_inputs, tuple | list) else (example_inputs,)
     placed = _placed(module, (tuple(inputs), dict(kwargs or {})))
-    exported = _exported(torch, module, placed, dynamic_shapes)
-    return _graph(_known(exported), _names(exported, dynamic_shapes), type(module).__name__)
+    return _known(_exported(torch, module, placed, dynamic_shapes))
 
 
-def _graph(exported: Any, names: Names, name: str) -> Graph:
-    return _finished(program_of_export(exported, names), name)
+def graph_of_export(exported: Any, name: str, dynamic_shapes: Any = None) -> Graph:
+    """Return the verified graph of a program that :func:`exported_program` gave."""
+    return _finished(program_of_export(exported, _names(exported, dynamic_shapes)), name)
 
 
 def _finished(body: Body, name: str) -> Graph:

@@ -20,10 +20,12 @@ from typing import Any
 
 from ..ir import Graph
 from .registry import FrontendError
-from .torch import from_torch, imported_torch
+from .torch import exported_program, graph_of_export, imported_torch
 from .torch_records import DTYPES
 
-__all__ = ["InputSpec", "is_factory_name", "load_factory", "parse_input"]
+__all__ = [
+    "Captured", "InputSpec", "capture_factory", "example_inputs", "is_factory_name", "load_factory", "parse_input",
+]  # fmt: skip
 
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _INPUT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?:(?P<dtype>[A-Za-z]\w*):)?(?P<dims>[0-9]+(?:x[0-9]+)*)?")
@@ -61,34 +63,62 @@ def parse_input(text: str) -> InputSpec:
     return InputSpec(match["name"] or "", _WORDS[word], dims)
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a factory made, in evaluation mode, its program, and the inputs to call it with.
+
+    ``module`` is ``None`` where the factory made a program.
+    """
+
+    name: str
+    module: Any
+    exported: Any
+    inputs: tuple[InputSpec, ...]
+
+
 def load_factory(name: str, inputs: Sequence[InputSpec]) -> Graph:
     """Import what ``package.module:factory`` names, make the module and capture it with zeros of these types.
 
     Raises:
         FrontendError: torch is not installed, there is no such factory, or its code fails.
     """
+    captured = capture_factory(name, inputs)
+    return graph_of_export(captured.exported, captured.name)
+
+
+def capture_factory(name: str, inputs: Sequence[InputSpec]) -> Captured:
+    """Do what :func:`load_factory` does, up to the program.
+
+    Raises:
+        FrontendError: as :func:`load_factory`.
+    """
     torch = imported_torch()
     with _standing_here():
         made = _made(name)
-        module = made.eval() if isinstance(made, torch.nn.Module) else made
-        if isinstance(module, torch.nn.Module) and not inputs:
+        module = made.eval() if isinstance(made, torch.nn.Module) else None
+        if module is not None and not inputs:
             raise FrontendError(
                 f"{name}: no inputs are given", help="say their types: --input 1x3x224x224 --input i64:1x128"
             )
-        graph = _captured(torch, name, module, inputs)
-    graph.name = name.partition(":")[2].rpartition(".")[2]
-    return graph
+        positional, keyword = example_inputs(name, inputs)
+        exported = exported_program(made, positional, keyword)
+    return Captured(name.partition(":")[2].rpartition(".")[2], module, exported, tuple(inputs))
 
 
-def _captured(torch: Any, name: str, module: Any, inputs: Sequence[InputSpec]) -> Graph:
-    """Capture with inputs of zeros: only their types matter."""
+def example_inputs(name: str, inputs: Sequence[InputSpec]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return zeros of these types, those by position and those by keyword.
+
+    Raises:
+        FrontendError: there is no such tensor; ``name`` says of what.
+    """
+    torch = imported_torch()
     try:
         tensors = [torch.zeros(spec.dims, dtype=getattr(torch, spec.dtype)) for spec in inputs]
     except (RuntimeError, AttributeError, TypeError, OverflowError) as error:
         raise FrontendError(f"{name}: its inputs cannot be made: {str(error).splitlines()[0]}") from None
     pairs = list(zip(inputs, tensors, strict=True))
     positional = tuple(tensor for spec, tensor in pairs if not spec.name)
-    return from_torch(module, positional, {spec.name: tensor for spec, tensor in pairs if spec.name})
+    return positional, {spec.name: tensor for spec, tensor in pairs if spec.name}
 
 
 def _made(name: str) -> Any:

@@ -13,25 +13,13 @@ from dataclasses import dataclass, field, replace
 
 from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Value, definition, kind_of
 from .registry import FrontendError
+from .torch_inlining import inlined
 from .torch_launches import launched
 from .torch_records import Argument, Body, Call, Reference, TensorSpec, Weight, references
 
 __all__ = ["CHECKS", "graph_of"]
 
 UPDATED = "graphs.updated"
-
-_INLINED = frozenset(
-    {
-        "higher_order.wrap_with_set_grad_enabled",
-        "higher_order.wrap_with_autocast",
-        "higher_order.tag_activation_checkpoint",
-        "higher_order.wrap_activation_checkpoint",
-        "higher_order.invoke_subgraph",
-        "higher_order.hints_wrapper",
-        "higher_order.strict_mode",
-    }
-)
-"""Higher-order operators that run one function once: its tensors are the arguments after it."""
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "higher_order.cond": ("predicate", "then", "else", "captures"),
@@ -56,7 +44,7 @@ def graph_of(body: Body, name: str, attributes: Mapping[str, Attribute]) -> Grap
     graph = Graph(name, attributes)
     classes: dict[str, str] = {}
     builder = _Builder(graph, classes)
-    builder.build(body)
+    builder.build(inlined(body))
     named = {path: kind for path, kind in classes.items() if path}
     if named:
         graph.attributes["modules"] = dict(sorted(named.items()))
@@ -114,8 +102,6 @@ class _Builder:
 
     def _call(self, call: Call) -> None:
         if call.operator in CHECKS:
-            return
-        if call.operator in _INLINED and self._inline(call):
             return
         writes = call.operator.endswith("_") and not call.operator.endswith("__")
         call = launched(call if not writes else _functional(call), self.specs)
@@ -198,27 +184,6 @@ class _Builder:
         region = Graph(body.name)
         _Builder(region, self.classes).build(body)
         return region
-
-    def _inline(self, call: Call) -> bool:
-        """Put the calls of the function that a call runs in the call's place."""
-        given = [argument for _, argument in call.arguments]
-        position = next((i for i, argument in enumerate(given) if isinstance(argument, Body)), len(given))
-        tensors = [ref for argument in given[position + 1 :] for ref in references(argument) if ref is not None]
-        body = given[position] if position < len(given) else None
-        if not isinstance(body, Body) or len(tensors) != len(body.inputs):
-            return False
-        inner = _Builder(self.graph, self.classes, roots=self.roots, rewritten=self.rewritten, calls=self.calls)
-        reader = f"call {call.name!r}"
-        for spec, ref in zip(body.inputs, tensors, strict=True):
-            inner.values[spec.name] = self._read(ref.name, reader)
-            inner.specs[spec.name] = self.specs[ref.name]
-        inner._weights(body.weights)
-        for inside in body.calls:
-            inner._call(inside)
-        self.calls = inner.calls
-        for spec, name in zip(call.results, body.outputs, strict=False):
-            self._enter(spec, inner._read(name, reader))
-        return True
 
 
 def _views(operator: str) -> bool:

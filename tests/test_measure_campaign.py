@@ -14,7 +14,7 @@ from measuring import SETTING, Speed, Toy, ToyRunner, campaign
 
 from graphs.calibration.errors import CalibrationError
 from graphs.calibration.measure import samples_writer
-from graphs.calibration.measure.campaign import Event, ModelFile, Summary
+from graphs.calibration.measure.campaign import Event, Summary, UserModel
 from graphs.calibration.measure.reference import Reading
 from graphs.calibration.measure.samples_file import read_samples
 
@@ -152,5 +152,5 @@ def test_kill_loses_one_benchmark_at_most(tmp_path: Path) -> None:
 
 
 def test_a_model_file_is_measurable() -> None:
-    one = ModelFile(Path("nets/resnet.onnx"))
+    one = UserModel(Path("nets/resnet.onnx"))
     assert (one.name, one.group, one.build()) == ("resnet", "models", Path("nets/resnet.onnx"))

@@ -16,8 +16,9 @@ from graphs.calibration.errors import CalibrationError
 pytest.importorskip("torch")
 
 from graphs.calibration.measure.pytorch import PyTorch
+from graphs.calibration.measure.torch_onnx import onnx_program
 from graphs.calibration.measure.torch_operators import FACTORIES
-from graphs.calibration.measure.torch_program import Program, torch_of
+from graphs.calibration.measure.torch_program import torch_of
 
 Array = NDArray[Any]
 
@@ -269,7 +270,7 @@ def test_operator_computes_what_onnxruntime_computes(case: Case) -> None:
         None, feeds
     )
     torch = torch_of()
-    program = Program(model, "cpu")
+    program = onnx_program(model, "cpu")
     found = program.run({name: torch.from_numpy(value.copy()) for name, value in feeds.items()})
     for i, want in enumerate(expected):
         got = found[f"y{i}"].numpy()
@@ -284,7 +285,9 @@ def test_attention_is_softmax_of_the_products() -> None:
     case = Case("Attention", ((1, 2, 5, 4), (1, 2, 5, 4), (1, 2, 5, 4)), {"is_causal": 1}, opset=23)
     model, feeds = model_of(case)
     torch = torch_of()
-    found = Program(model, "cpu").run({name: torch.from_numpy(value) for name, value in feeds.items()})["y0"].numpy()
+    found = (
+        onnx_program(model, "cpu").run({name: torch.from_numpy(value) for name, value in feeds.items()})["y0"].numpy()
+    )
     q, k, v = feeds.values()
     scores = np.where(np.tri(5, dtype=bool), q @ k.swapaxes(-1, -2) / 2, -np.inf)
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
@@ -318,6 +321,6 @@ def test_values_live_no_longer_than_they_are_read() -> None:
     nodes = [helper.make_node("Neg", [f"x{i}"], [f"x{i + 1}"], f"n{i}") for i in range(5)]
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x0", "x5")]
     graph = helper.make_graph(nodes, "chain", info[:1], info[1:])
-    program = Program(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), "cpu")
-    assert [step.drops for step in program.steps] == [(f"x{i}",) for i in range(5)]
-    assert [step.reads for step in program.steps] == [(f"x{i}",) for i in range(5)]
+    program = onnx_program(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), "cpu")
+    assert list(program.drops) == [(f"x{i}",) for i in range(5)]
+    assert [program.reads(step) for step in program.steps] == [(f"x{i}",) for i in range(5)]

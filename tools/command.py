@@ -8,6 +8,7 @@ import click
 
 from .. import __version__
 from .emit import FORMATS
+from .values import InputType
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -53,22 +54,6 @@ class _Dimension(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         if not equals or not name or not number.isascii() or not number.isdigit() or len(number) > _DIGITS:
             self.fail(f"{str(value)[:80]!r}: expected a name and a whole number, such as batch=8", param, ctx)
         return name, int(number)
-
-
-class _InputType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """``[NAME=][TYPE:]DIMS``, checked and kept as it is."""
-
-    name = "type"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text."""
-        from ..frontends.torch_factory import parse_input
-
-        try:
-            parse_input(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
 
 
 class _Option(click.Option):
@@ -153,7 +138,7 @@ _PARAMETERS: list[click.Parameter] = [
     _predict("--precision", metavar="TYPE", help="fp32, fp16, bf16, int8, …  [default: the model's own]"),
     _predict("--dim", "dims", type=_Dimension(), multiple=True, metavar="NAME=VALUE",
              help="Extent of a symbolic dimension; '*=1' for all that are not named. Repeatable."),
-    _predict("--input", "inputs", type=_InputType(), multiple=True, metavar="[NAME=][TYPE:]DIMS",
+    _predict("--input", "inputs", type=InputType(), multiple=True, metavar="[NAME=][TYPE:]DIMS",
              help="Input of a module:factory, such as 1x3x224x224 or mask=bool:1x128. Repeatable."),
     _predict("--entry", metavar="NAME", help="Signature or subgraph of a file that has several.  [default: the first]"),
     _predict("--evidence", metavar="FILE", type=click.Path(),

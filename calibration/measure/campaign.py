@@ -20,11 +20,12 @@ from .profile import Joined, join
 from .reference import BASELINE_SECONDS, Monitor, Reference
 from .runner import Runner, UnsteadyError
 from .samples_writer import SamplesWriter
+from .torch_program import Network
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Campaign", "Event", "Measurable", "ModelFile", "Summary"]
+__all__ = ["Campaign", "Event", "Measurable", "Summary", "UserModel"]
 
 MODELS = "models"
 """The group of models that a user names: their kernels are ``profile`` samples, the whole is a ``network`` sample."""
@@ -38,7 +39,7 @@ _FACTORS = (0.05, 20.0)
 
 
 class Measurable(Protocol):
-    """What can be measured; :class:`~graphs.calibration.suite.benchmark.Benchmark` and :class:`ModelFile` are."""
+    """What can be measured; :class:`~graphs.calibration.suite.benchmark.Benchmark` and :class:`UserModel` are."""
 
     @property
     def name(self) -> str:
@@ -60,28 +61,28 @@ class Measurable(Protocol):
         """What measuring it takes, roughly."""
         ...
 
-    def build(self) -> ModelProto | Path:
+    def build(self) -> ModelProto | Path | Network:
         """Return the model."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model that the user names; ``seconds`` is what measuring it takes, roughly."""
+class UserModel:
+    """A model that the user names, in a file or captured; ``seconds`` is what measuring it takes, roughly."""
 
-    path: Path
+    source: Path | Network
     precision: str = "fp32"
     seconds: float = 5.0
     group: str = MODELS
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.stem
+        """The network's name, or the file's without its ending."""
+        return self.source.stem if isinstance(self.source, Path) else self.source.name
 
-    def build(self) -> Path:
-        """Return the file."""
-        return self.path
+    def build(self) -> Path | Network:
+        """Return the source."""
+        return self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Campaign:
 
     runner: Runner
     reference: Reference
-    describe: Callable[[ModelProto | Path], Sequence[Described]]
+    describe: Callable[[ModelProto | Path | Network], Sequence[Described]]
     writer: SamplesWriter
     budget: float
     priority: Callable[[Measurable], float] = lambda benchmark: 1.0

@@ -15,7 +15,7 @@ __all__ = ["Executed", "ExecutedNode", "spread"]
 class ExecutedNode:
     """A node of the graph that a runtime executed; ``seconds`` has one time for each run.
 
-    ``inputs`` and ``outputs`` are names of values, constants left out.
+    ``inputs`` and ``outputs`` are names of values, constants left out. A ``view`` is known to compute nothing.
     """
 
     op_type: str
@@ -23,6 +23,7 @@ class ExecutedNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     seconds: tuple[float, ...]
+    view: bool = False
 
     @property
     def statistics(self) -> Statistics:

@@ -23,6 +23,7 @@ from .executed import Executed, ExecutedNode, spread
 from .reference import NO_DENORMALS, STOP_SPINNING
 from .runner import UnsteadyError
 from .statistics import precise_enough, statistics
+from .torch_program import Network
 from .weights import made_up_inputs, runnable
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class OnnxRuntime:
 
     def execute(
         self,
-        model: ModelProto | Path,
+        model: ModelProto | Path | Network,
         allowed: float,
         *,
         end_to_end: bool = True,
@@ -93,6 +94,9 @@ class OnnxRuntime:
             UnsteadyError: ``pause`` let no block count.
             CalibrationError: onnxruntime cannot load or run it.
         """
+        if isinstance(model, Network):
+            raise CalibrationError(f"{model.name}: onnxruntime runs ONNX models",
+                                   help="measure it with --runtime=pytorch, or export it to ONNX")  # fmt: skip
         inputs = made_up_inputs(model, self.dims)
         with runnable(model) as loadable, tempfile.TemporaryDirectory(prefix="profile-") as folder:
             with _failures_named():

@@ -86,7 +86,7 @@ def join(
     matching.rest()
     samples = tuple(_samples(matching, model, drift, source))
     medians = {i: node.statistics.median for i, node in enumerate(executed.nodes)}
-    working = [i for i, node in enumerate(executed.nodes) if i in named or node.op_type not in _OWN]
+    working = [i for i, node in enumerate(executed.nodes) if i in named or not _is_own(node)]
     return Joined(
         samples,
         Sample(
@@ -196,7 +196,7 @@ class _Matching:
             j = todo.pop()
             if j in self.owner:
                 owners.add(self.owner[j])
-            elif j not in seen and self.nodes[j].op_type in _VIEWS:
+            elif j not in seen and _looks(self.nodes[j]):
                 todo.extend(step(j))
             seen.add(j)
         return owners
@@ -311,12 +311,20 @@ def _spellings(name: str) -> Iterator[str]:
         yield name
 
 
+def _looks(node: ExecutedNode) -> bool:
+    return node.view or node.op_type in _VIEWS
+
+
+def _is_own(node: ExecutedNode) -> bool:
+    return node.view or node.op_type in _OWN
+
+
 def _is_view(one: Described) -> bool:
     return not (one.kernel.bytes or one.kernel.flops)
 
 
 def _does(one: Described, op_type: str) -> bool:
-    names = one.kernel.pattern.split("_")
+    names = (one.kernel.pattern, *one.kernel.pattern.split("_"))
     return op_type in names or any(other in names for other in _SAME_WORK.get(op_type, ()))
 
 

@@ -1,7 +1,8 @@
-"""Runs ONNX models operator by operator through eager PyTorch, and times each as eager runs it.
+"""Runs networks operator by operator through eager PyTorch, and times each as eager runs it.
 
-Every operator of the model is one call of a torch function, as a network written by hand would make it. One that has no
-entry in the table is refused by name: a network with a part left out would be too fast.
+Every operator of an ONNX model is one call of a torch function, as a network written by hand would make it. One that
+has no entry in the table is refused by name: a network with a part left out would be too fast. A captured network is
+run call by call, as it was captured; its whole runs are those of the user's own module.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ..errors import CalibrationError
 from .executed import Executed, ExecutedNode
 from .runner import UnsteadyError
 from .statistics import precise_enough, statistics
-from .torch_program import Program, loaded, torch_of
+from .torch_onnx import loaded, onnx_program
+from .torch_program import Network, Program, torch_of
 from .weights import made_up_inputs, runnable
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class PyTorch:
 
     def execute(
         self,
-        model: ModelProto | Path,
+        model: ModelProto | Path | Network,
         allowed: float,
         *,
         end_to_end: bool = True,
@@ -78,31 +80,54 @@ class PyTorch:
             CalibrationError: an operator has no counterpart in the table, or fails.
         """
         torch = torch_of()
-        inputs = {name: torch.from_numpy(value) for name, value in made_up_inputs(model, self.dims).items()}
-        with runnable(model) as loadable:
-            program = Program(loaded(loadable), self.device)
-        feeds = {name: value.to(self.device) for name, value in inputs.items()}
-        clock = _CudaClock(len(program.steps)) if self.device == "cuda" else _HostClock()
+        runs = self._runs(model)
+        clock = _CudaClock(len(runs.program.steps)) if self.device == "cuda" else _HostClock()
         collecting = gc.isenabled()
         gc.disable()
         try:
             with torch.inference_mode():
-                nodes, whole = _trial(program, feeds, clock, (allowed, fewest), end_to_end, pause)
+                nodes, whole = _trial(runs, clock, (allowed, fewest), end_to_end, pause)
         finally:
             if collecting:
                 gc.enable()
+        program = runs.program
         return Executed(
             tuple(
-                ExecutedNode(step.node.op_type, step.node.name, step.reads, step.writes, tuple(seconds))
+                ExecutedNode(step.op_type, step.name, program.reads(step), step.writes, tuple(seconds), step.view)
                 for step, seconds in zip(program.steps, zip(*nodes, strict=True), strict=True)
             ),
             tuple(whole or [sum(run) for run in nodes]),
         )
 
+    def _runs(self, model: ModelProto | Path | Network) -> _Runs:
+        torch, dims = torch_of(), self.dims or {}
+        if isinstance(model, Network):
+            program, feeds = model.program(self.device, dims)
+            return _Runs(program, feeds, model.whole(self.device))
+        inputs = {name: torch.from_numpy(value) for name, value in made_up_inputs(model, dims).items()}
+        with runnable(model) as loadable:
+            program = onnx_program(loaded(loadable), self.device)
+        return _Runs(program, {name: value.to(self.device) for name, value in inputs.items()})
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """A network's two ways to run: call by call, and as a whole, which is ``own`` if its user has a way to do that."""
+
+    program: Program
+    feeds: Mapping[str, Any]
+    own: Callable[[], Any] | None = None
+
+    def whole(self) -> None:
+        """Run it in one piece."""
+        if self.own is not None:
+            self.own()
+        else:
+            self.program.run(self.feeds)
+
 
 def _trial(
-    program: Program,
-    feeds: Mapping[str, Any],
+    runs: _Runs,
     clock: _HostClock | _CudaClock,
     limits: tuple[float, int],
     end_to_end: bool,
@@ -110,8 +135,8 @@ def _trial(
 ) -> tuple[list[list[float]], list[float]]:
     """Time blocks of runs, whole and node by node in turns, until it is enough; ``limits`` are seconds and runs."""
     allowed, fewest = limits
-    clock.nodes(program, feeds)
-    once = clock.whole(program, feeds)
+    clock.nodes(runs)
+    once = clock.whole(runs)
     block = max(1, min(_LONGEST_BLOCK, int(_BLOCK_SECONDS / once)))
     nodes: list[list[float]] = []
     whole: list[float] = []
@@ -120,10 +145,10 @@ def _trial(
     while True:
         marks = len(nodes), len(whole)
         if once < _BLOCK_SECONDS / 2:
-            clock.whole(program, feeds)
+            clock.whole(runs)
         if end_to_end:
-            whole += [clock.whole(program, feeds) for _ in range(block)]
-        nodes += [clock.nodes(program, feeds) for _ in range(block)]
+            whole += [clock.whole(runs) for _ in range(block)]
+        nodes += [clock.nodes(runs) for _ in range(block)]
         if not pause():
             del nodes[marks[0] :], whole[marks[1] :]
         now = perf_counter()
@@ -145,16 +170,16 @@ def _enough(nodes: Sequence[float], whole: Sequence[float] | None, fewest: int) 
 class _HostClock:
     """Times runs by the host's clock: torch's functions return when they are done."""
 
-    def nodes(self, program: Program, feeds: Mapping[str, Any]) -> list[float]:
+    def nodes(self, runs: _Runs) -> list[float]:
         """Seconds of each step of a run."""
         marks: list[float] = []
-        program.run(feeds, lambda: marks.append(perf_counter()))
+        runs.program.run(runs.feeds, lambda: marks.append(perf_counter()))
         return [after - before for before, after in pairwise(marks)]
 
-    def whole(self, program: Program, feeds: Mapping[str, Any]) -> float:
+    def whole(self, runs: _Runs) -> float:
         """Seconds of a run."""
         start = perf_counter()
-        program.run(feeds)
+        runs.whole()
         return perf_counter() - start
 
 
@@ -166,19 +191,19 @@ class _CudaClock:
         self._torch = torch
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
 
-    def nodes(self, program: Program, feeds: Mapping[str, Any]) -> list[float]:
+    def nodes(self, runs: _Runs) -> list[float]:
         """Seconds of each step of a run."""
         events = iter(self._events)
         self._torch.cuda.synchronize()
-        program.run(feeds, lambda: next(events).record())
+        runs.program.run(runs.feeds, lambda: next(events).record())
         self._torch.cuda.synchronize()
         pairs = pairwise(self._events)
         return [max(before.elapsed_time(after) * 1e-3, 1e-9) for before, after in pairs]
 
-    def whole(self, program: Program, feeds: Mapping[str, Any]) -> float:
+    def whole(self, runs: _Runs) -> float:
         """Seconds of a run."""
         self._torch.cuda.synchronize()
         start = perf_counter()
-        program.run(feeds)
+        runs.whole()
         self._torch.cuda.synchronize()
         return perf_counter() - start

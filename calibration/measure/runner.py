@@ -12,6 +12,8 @@ from .executed import Executed
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from .torch_program import Network
+
 __all__ = ["Runner", "UnsteadyError"]
 
 
@@ -34,7 +36,7 @@ class Runner(Protocol):
 
     def execute(
         self,
-        model: ModelProto | Path,
+        model: ModelProto | Path | Network,
         allowed: float,
         *,
         end_to_end: bool = True,
@@ -49,6 +51,6 @@ class Runner(Protocol):
 
         Raises:
             UnsteadyError: no block counts.
-            CalibrationError: the runtime cannot load or run the model.
+            CalibrationError: the runtime cannot load or run the model; onnxruntime runs no :class:`Network`.
         """
         ...

@@ -1,182 +1,124 @@
-"""An ONNX model as a row of calls of torch functions."""
+"""A row of calls of torch functions over named values, whatever it was made of: what the PyTorch runner times."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...ir import Graph
 from ..errors import CalibrationError
-from .torch_operators import FACTORIES, Step, TorchNode
+from .torch_operators import Step as Run
 
-if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
-
-__all__ = ["Program", "loaded", "torch_of"]
-
-_FREE = ("Constant",)
+__all__ = ["Network", "Program", "Step", "failures_named", "torch_of"]
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A node that is run: what it reads of computed values and of all, what it makes, and what is not needed after."""
+class Step:
+    """A call: the operator and what its source calls it, the function, what it reads and what it makes.
 
-    node: TorchNode
-    run: Step
+    Operands that are left out, and results that nobody wants, have an empty name. A ``view`` computes nothing.
+    """
+
+    op_type: str
+    name: str
+    run: Run
     operands: tuple[str, ...]
-    reads: tuple[str, ...]
     writes: tuple[str, ...]
-    drops: tuple[str, ...]
+    view: bool = False
 
 
 class Program:
-    """A model as steps of torch functions over named values."""
+    """Steps in the order in which they run, and the values that are there before: weights and constants."""
 
-    def __init__(self, model: ModelProto, device: str) -> None:
-        opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-        self.constants = _constants(model, device)
-        nodes = self._unfolded([node for node in model.graph.node if node.op_type not in _FREE], opset)
-        last = {name: index for index, node in enumerate(nodes) for name in node.input if name}
-        kept = self.outputs = frozenset(value.name for value in model.graph.output)
-        self.steps = tuple(self._step(node, index, opset, last, kept) for index, node in enumerate(nodes))
+    def __init__(self, constants: Mapping[str, Any], steps: Sequence[Step], outputs: Sequence[str]) -> None:
+        self.constants, self.steps, self.outputs = constants, tuple(steps), frozenset(outputs)
+        last = {name: index for index, step in enumerate(steps) for name in step.operands if name}
+        self.drops = tuple(self._drops(step, index, last) for index, step in enumerate(steps))
 
-    def _unfolded(self, nodes: Sequence[NodeProto], opset: int) -> list[NodeProto]:
-        """Compute what reads only constants, once: an eager network has it ready among its weights. Return the rest."""
-        left = []
-        for proto in nodes:
-            if not all(name in self.constants for name in proto.input if name):
-                left.append(proto)
-                continue
-            step = self._step(proto, 0, opset, dict.fromkeys(proto.output, 0), frozenset())
-            with _failures_named(step.node):
-                results = step.run([self.constants.get(name) for name in proto.input])
-            self.constants.update((name, value) for name, value in zip(proto.output, results, strict=False) if name)
-        return left
+    def _drops(self, step: Step, index: int, last: Mapping[str, int]) -> tuple[str, ...]:
+        """What no later step reads."""
+        drops = [name for name in self.reads(step) if last[name] == index and name not in self.outputs]
+        unread = [name for name in step.writes if name and name not in last and name not in self.outputs]
+        return (*drops, *unread)
 
-    def _step(self, proto: NodeProto, index: int, opset: int, last: Mapping[str, int], kept: frozenset[str]) -> _Step:
-        factory = FACTORIES.get(proto.op_type) if proto.domain in ("", "ai.onnx") else None
-        name = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
-        if factory is None:
-            raise CalibrationError(
-                f'pytorch: no torch function for {name} (node "{proto.name}")',
-                help="add one to the table with @named (calibration/measure/torch_operators.py)",
-            )
-        constants = tuple(self.constants.get(operand) if operand else None for operand in proto.input)
-        wanted = max((place + 1 for place, result in enumerate(proto.output) if result), default=0)
-        node = TorchNode(proto.op_type, proto.name, _attributes(proto), constants, wanted, opset)
-        computed = tuple(dict.fromkeys(operand for operand in proto.input if operand and operand not in self.constants))
-        drops = tuple(operand for operand in computed if last[operand] == index and operand not in kept)
-        unread = tuple(result for result in proto.output if result and result not in last and result not in kept)
-        with _failures_named(node):
-            return _Step(node, factory(node), tuple(proto.input), computed, tuple(proto.output), drops + unread)
+    def reads(self, step: Step) -> tuple[str, ...]:
+        """The values that a step reads of what was computed or fed."""
+        return tuple(dict.fromkeys(name for name in step.operands if name and name not in self.constants))
 
     def run(self, feeds: Mapping[str, Any], mark: Callable[[], None] | None = None) -> dict[str, Any]:
         """Run all steps once and return the results; ``mark`` is called before the first and after each.
 
         Values live until their last reader has run.
+
+        Raises:
+            CalibrationError: torch refuses a step; the message names it.
         """
         values: dict[str, Any] = {"": None, **self.constants, **feeds}
         if mark is not None:
             mark()
-        for step in self.steps:
+        for step, drops in zip(self.steps, self.drops, strict=True):
             operands = [values[name] for name in step.operands]
             try:
                 results = step.run(operands)
             except Exception as error:
-                raise _failure(step.node, error) from error
+                raise _failure(step.op_type, step.name, error) from error
             del operands
             values.update(zip(step.writes, results, strict=False))
             del results
-            for name in step.drops:
+            for name in drops:
                 del values[name]
             if mark is not None:
                 mark()
         return {name: values[name] for name in self.outputs}
 
 
-# -- reading the model ------------------------------------------------------------------------------------------------
+class Network(ABC):
+    """A network that is no ONNX model, and that PyTorch can run call by call."""
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What samples call it."""
 
-def loaded(loadable: str | bytes) -> ModelProto:
-    """Return the model of a file or of its bytes, weights and all."""
-    import onnx
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What messages call it: as its user named it."""
 
-    return onnx.load(loadable) if isinstance(loadable, str) else onnx.load_model_from_string(loadable)
+    @abstractmethod
+    def graph(self) -> Graph:
+        """Return its graph, made anew at each call."""
 
+    @abstractmethod
+    def program(self, device: str, dims: Mapping[str, int]) -> tuple[Program, Mapping[str, Any]]:
+        """Return its calls, weights on ``device``, and what they are fed with; ``dims`` are open extents.
 
-def _constants(model: ModelProto, device: str) -> dict[str, Any]:
-    """Initialisers and Constant nodes as tensors; the messages' own copies are let go one by one."""
-    from onnx import numpy_helper
+        Raises:
+            CalibrationError: something in it cannot be called one by one.
+        """
 
-    found = {}
-    for tensor in model.graph.initializer:
-        found[tensor.name] = _tensor(numpy_helper.to_array(tensor), device)
-        tensor.ClearField("raw_data")
-    for node in model.graph.node:
-        if node.op_type in _FREE:
-            found[node.output[0]] = _tensor(_constant_value(node), device)
-    return found
-
-
-def _constant_value(node: NodeProto) -> Any:
-    import numpy as np
-    from onnx import numpy_helper
-
-    values = _attributes(node)
-    if "value" in values:
-        return numpy_helper.to_array(values["value"])
-    for key, dtype in (
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-    ):
-        if key in values:
-            return np.array(values[key], dtype)
-    raise CalibrationError(f'pytorch: Constant "{node.name}" has no number', help="only tensors and numbers can be run")
-
-
-def _tensor(values: Any, device: str) -> Any:
-    import numpy as np
-
-    torch = torch_of()
-    if values.dtype.name == "bfloat16":
-        return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16).to(device)
-    try:
-        return torch.from_numpy(np.array(values)).to(device)
-    except TypeError as error:
-        raise CalibrationError(f"pytorch: no tensors of type {values.dtype}") from error
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    from onnx import helper
-
-    found = {}
-    for attribute in node.attribute:
-        value = helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        elif not isinstance(value, str | int | float) and not hasattr(value, "DESCRIPTOR"):
-            value = [entry.decode() if isinstance(entry, bytes) else entry for entry in value]
-        found[attribute.name] = value
-    return found
+    @abstractmethod
+    def whole(self, device: str) -> Callable[[], Any] | None:
+        """Return what runs it as its user does; ``None`` where that is its program."""
 
 
 @contextmanager
-def _failures_named(node: TorchNode) -> Iterator[None]:
+def failures_named(op_type: str, name: str) -> Iterator[None]:
+    """Let whatever torch raises in a node be an error of ours that names it."""
     try:
         yield
     except Exception as error:
-        raise _failure(node, error) from error
+        raise _failure(op_type, name, error) from error
 
 
-def _failure(node: TorchNode, error: Exception) -> Exception:
-    """Whatever torch raises in a node, as an error of ours that names the node."""
+def _failure(op_type: str, name: str, error: Exception) -> Exception:
     if isinstance(error, CalibrationError | MemoryError):
         return error
     message = " ".join(str(error).split()) or type(error).__name__
-    return CalibrationError(f'pytorch: {node.op_type} (node "{node.name}") failed: {message}')
+    return CalibrationError(f'pytorch: {op_type} (node "{name}") failed: {message}')
 
 
 def torch_of() -> Any:

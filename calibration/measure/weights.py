@@ -23,7 +23,7 @@ from ..errors import CalibrationError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["made_up", "made_up_inputs", "runnable"]
+__all__ = ["made_up", "made_up_feed", "made_up_inputs", "pool", "runnable"]
 
 Array = NDArray[Any]
 
@@ -106,7 +106,7 @@ def _is_there(folder: Path, tensor: TensorProto) -> bool:
 
 
 def _make_up(tensors: Iterable[TensorProto], folder: Path) -> None:
-    pool = _pool()
+    numbers = pool()
     tensors = list(tensors)
     needed, free = sum(map(_size, tensors)), shutil.disk_usage(folder).free
     if needed > free * _FREE_SHARE:
@@ -118,7 +118,7 @@ def _make_up(tensors: Iterable[TensorProto], folder: Path) -> None:
         for tensor in tensors:
             file.write(b"\0" * (-file.tell() % _ALIGNMENT))
             offset = file.tell()
-            _write(tensor, file, pool)
+            _write(tensor, file, numbers)
             del tensor.external_data[:]
             entries = (("location", _WEIGHTS), ("offset", str(offset)), ("length", str(file.tell() - offset)))
             for key, value in entries:
@@ -174,7 +174,8 @@ def _attached(node: NodeProto) -> Iterator[TensorProto]:
             yield from _tensors(body)
 
 
-def _pool() -> NDArray[np.float32]:
+def pool() -> NDArray[np.float32]:
+    """Return the numbers that weights are made up of: normal ones, none near zero, the same at each call."""
     values = np.random.default_rng(0).standard_normal(_POOL, dtype=np.float32)
     return np.where(np.abs(values) < _LEAST, np.float32(_LEAST), values)
 
@@ -219,6 +220,11 @@ def _input(value: ValueInfoProto, dims: Mapping[str, int], generator: np.random.
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     if any(extent < 0 for extent in shape) or prod(shape) * dtype.itemsize > _LARGEST_INPUT:
         raise CalibrationError(f'input "{value.name}" of shape {list(shape)} is too large to be made up')
+    return made_up_feed(shape, dtype, generator)
+
+
+def made_up_feed(shape: tuple[int, ...], dtype: np.dtype[Any], generator: np.random.Generator) -> Array:
+    """Return a value to feed a network with: normal numbers, small integers that may index anything, or true."""
     if dtype == np.bool_:
         return np.ones(shape, np.bool_)
     if np.issubdtype(dtype, np.integer):

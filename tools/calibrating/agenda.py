@@ -6,16 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...calibration.kernel import Kernel
-from ...calibration.measure.campaign import Measurable, ModelFile
+from ...calibration.measure.campaign import Measurable, UserModel
 from ...calibration.prediction import NORMAL_95, Estimator
 from ...calibration.roofline import Roofline
 from ...ir.errors import GraphsError
 from ...passes.evidence import find_evidence
-from .models import Describe
+from .models import Describe, Named
 from .priority import Offer, Wanted, ranked, wanted_of
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Agenda:
 
 def agenda_of(
     benchmarks: Sequence[Benchmark],
-    files: Sequence[Path],
+    models: Sequence[Named],
     only: Collection[str],
     describe: Describe,
     precision: str,
@@ -55,21 +54,21 @@ def agenda_of(
     A model that cannot be read is told to ``warn`` and left out.
     """
     roofline = Roofline.of(describe.target)
-    sorts = _sorts(benchmarks, describe) if files or only else {}
+    sorts = _sorts(benchmarks, describe) if models or only else {}
     if only:
         telling = {name for name, kernels in sorts.items() if _share(kernels, only, roofline) >= _LEAST_SHARE}
         benchmarks = [one for one in benchmarks if _sort(one) in telling]
-    models = _models(files, describe, roofline, warn)
-    if not models:
+    own = _models(models, describe, roofline, warn)
+    if not own:
         return Agenda(benchmarks)
-    wanted = _wanted([kernel for _, kernels in models for kernel in kernels], describe, precision, roofline, warn)
+    wanted = _wanted([kernel for _, kernels in own for kernel in kernels], describe, precision, roofline, warn)
     if only:
         wanted = [one for one in wanted if one.kernel.operation_type in only]
-    offers = [Offer(((model.name, model.seconds),), kernels) for model, kernels in models]
+    offers = [Offer(((model.name, model.seconds),), kernels) for model, kernels in own]
     for name, kernels in sorts.items():
         same = tuple((one.name, one.seconds) for one in benchmarks if _sort(one) == name)
         offers += [Offer(same, kernels)] if same else []
-    items: list[Measurable] = [*(model for model, _ in models), *benchmarks]
+    items: list[Measurable] = [*(model for model, _ in own), *benchmarks]
     by_name = {one.name: one for one in items}
     order = ranked(wanted, offers, done)
     rest = [name for name in by_name if name not in set(order)]
@@ -97,19 +96,19 @@ def _share(kernels: Sequence[Kernel], types: Collection[str], roofline: Roofline
 
 
 def _models(
-    files: Sequence[Path], describe: Describe, roofline: Roofline, warn: Callable[[str], None]
-) -> list[tuple[ModelFile, tuple[Kernel, ...]]]:
+    models: Sequence[Named], describe: Describe, roofline: Roofline, warn: Callable[[str], None]
+) -> list[tuple[UserModel, tuple[Kernel, ...]]]:
     found = []
-    for path in files:
+    for model in models:
         try:
-            kernels = tuple(row.kernel for row in Describe(describe.target)(path))
+            kernels = tuple(row.kernel for row in Describe(describe.target)(model))
         except GraphsError as error:
             warn(f"left out: {error}")
             continue
         run = sum(roofline.bounds(kernel).default_seconds for kernel in kernels)
         precisions = [kernel.precision for kernel in kernels if kernel.flops]
         precision = max(sorted(set(precisions)), key=precisions.count) if precisions else "fp32"
-        found.append((ModelFile(path, precision, _SESSION_SECONDS + _RUNS * run), kernels))
+        found.append((UserModel(model, precision, _SESSION_SECONDS + _RUNS * run), kernels))
     return found
 
 

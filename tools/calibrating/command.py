@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import __version__
+from ..values import InputType
 from .values import Duration, Share
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ def _models(help: str) -> click.Option:
     return _option("--models", "-m", multiple=True, type=click.Path(), metavar="PATH", help=help)
 
 
+def _inputs() -> click.Option:
+    return _option("--input", "inputs", multiple=True, type=InputType(), metavar="[NAME=][TYPE:]DIMS",
+                   help="What package.module:factory's module is called with: 1x3x224x224, i64:1x128, "
+                        "mask=bool:1x128. Repeatable.")  # fmt: skip
+
+
 def _common() -> list[click.Parameter]:
     return [
         _option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", metavar="auto|always|never",
@@ -108,7 +115,8 @@ _MEASURE = _command("measure", "measuring", "Time kernels on this machine and ap
     _option("--budget", type=Duration(), metavar="TIME", help="How long to measure.  [default: 15m; with --quick 2m]"),
     _option("--quick", is_flag=True, help="The smaller set of benchmarks, for usable evidence in two minutes."),
     _models("Models, or folders of them, whose kernels are to be measured too and whose predictions say what is "
-            "worth measuring. Repeatable."),
+            "worth measuring: files, or package.module:factory under PyTorch. Repeatable."),
+    _inputs(),
     _option("--only", multiple=True, shell_complete=_complete, metavar="TYPE",
             help="Measure what tells of this operation type (softmax, conv2d_depthwise, …). Repeatable."),
     _option("--model-runs", is_flag=True, help="Time the models of --models as a whole, too."),
@@ -129,7 +137,8 @@ _VALIDATE = _command("validate", "validating", "Compare predictions with measure
     "networks are predicted by what is fitted on the other networks' samples.", [
     click.Argument(["paths"], nargs=-1, metavar="[MODEL...]", type=click.Path()),
     _target(None), _runtime(), _precision(None),
-    _models("Models, or folders of them, to measure. Repeatable."),
+    _models("Models, or folders of them, to measure: files, or package.module:factory under PyTorch. Repeatable."),
+    _inputs(),
     _option("--runs", type=click.IntRange(min=3), default=20, show_default=True, metavar="N",
             help="Runs of each model."),
     _option("--samples", type=click.Path(), metavar="FILE", help="Hold out networks of a file of samples instead."),

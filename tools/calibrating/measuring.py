@@ -20,7 +20,7 @@ from ...targets import Target
 from .agenda import Agenda, agenda_of
 from .console import Console
 from .machine import Bench, bench, caches_of, cores_withheld
-from .models import Describe, files_of
+from .models import Describe, Named, models_of
 from .progress import Progress, State
 from .settings import measured_runtime, setting_of, target_named
 
@@ -41,6 +41,7 @@ def run(
     budget: float | None,
     quick: bool,
     models: tuple[str, ...],
+    inputs: tuple[str, ...],
     only: tuple[str, ...],
     model_runs: bool,
     output: str | None,
@@ -52,8 +53,8 @@ def run(
     if model_runs and not models:
         raise click.UsageError("--model-runs times the models of --models: name some")
     wanted = target_named(target, runtime)
-    measured_runtime(wanted)
-    files = files_of(models)
+    torch = measured_runtime(wanted) == "pytorch"
+    named = models_of(models, inputs, torch, console.messages.warning)
     path = Path(output or f"{wanted.device.name}.samples.jsonl")
     budget = budget or _BUDGETS[quick]
     if withheld := cores_withheld(wanted):
@@ -62,7 +63,7 @@ def run(
         setting = setting_of(wanted, precision)
         with SamplesWriter(path, setting, ready.environment) as writer:
             console.messages.note(f"this machine is {ready.environment.machine}")
-            agenda = _agenda(wanted, precision, budget, quick, files, only, writer, console)
+            agenda = _agenda(wanted, precision, budget, quick, named, only, writer, console)
             done = _measure(wanted, ready, writer, agenda, budget, model_runs, console)
             return _finish(done, path, writer, console)
 
@@ -72,7 +73,7 @@ def _agenda(
     precision: str,
     budget: float,
     quick: bool,
-    files: Sequence[Path],
+    models: Sequence[Named],
     only: tuple[str, ...],
     writer: SamplesWriter,
     console: Console,
@@ -83,7 +84,7 @@ def _agenda(
     benchmarks = suite(measured_runtime(target), [precision], quick=quick, caches=caches_of(target), seconds=seconds)
     describe = Describe(target, precision_named(precision))
     done = {name for name, _ in writer.found.done} if writer.found is not None else set()
-    agenda = agenda_of(benchmarks, files, only, describe, precision, done, console.messages.warning)
+    agenda = agenda_of(benchmarks, models, only, describe, precision, done, console.messages.warning)
     if not agenda.items:
         raise CalibrationError(f"nothing measures {', '.join(only)} in {precision}")
     return agenda

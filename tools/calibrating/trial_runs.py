@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter, sleep
 
 from ...api import run as run_pipeline
@@ -16,13 +15,13 @@ from ...calibration.measure.runner import UnsteadyError
 from ...calibration.sample import Sample
 from ...calibration.trials import Trial, kernel_times
 from ...calibration.validation import Compared
-from ...frontends import load
 from ...passes.calibrate import described, together
 from ...passes.cost import Cost
 from ...passes.report import Report
 from ...targets import Target
 from .evidence import BASELINE, Scalar
 from .machine import Bench
+from .models import Named, graph_of, label_of, title_of
 
 __all__ = ["Measured", "Predicted", "compared", "measure", "monitor_of", "predict"]
 
@@ -39,8 +38,13 @@ _PATIENCE, _DOZE = 10.0, 0.2
 class Predicted:
     """A model and what the evidence says of it: the report that graphs-opt prints."""
 
-    path: Path
+    model: Named
     report: Report
+
+    @property
+    def name(self) -> str:
+        """What samples call it."""
+        return title_of(self.model)
 
     @property
     def seconds(self) -> float:
@@ -57,19 +61,21 @@ class Measured:
     kernels: tuple[Sample, ...]
 
 
-def predict(path: Path, target: Target, precision: str | None) -> Predicted:
-    """Predict a model from its file, as ``graphs-opt`` does.
+def predict(model: Named, target: Target, precision: str | None) -> Predicted:
+    """Predict a model from its file, or as it was captured, as ``graphs-opt`` does.
 
     Raises:
         GraphsError: the model cannot be read, or something in it has no known work, so that no time can be predicted.
     """
-    report = run_pipeline(_PIPELINE, load(path), target, precision, {"*": 1}, in_place=True)
+    report = run_pipeline(_PIPELINE, graph_of(model), target, precision, {"*": 1}, in_place=True)
     if report.total.unknown:
         first = report.total.unknown[0]
-        raise CalibrationError(f'{path}: {first.operator} "{first.name}" cannot be predicted: {first.reason}')
+        raise CalibrationError(
+            f'{label_of(model)}: {first.operator} "{first.name}" cannot be predicted: {first.reason}'
+        )
     if not report.total.seconds:
-        raise CalibrationError(f"{path}: nothing in it takes any time")
-    return Predicted(path, report)
+        raise CalibrationError(f"{label_of(model)}: nothing in it takes any time")
+    return Predicted(model, report)
 
 
 def monitor_of(ready: Bench, evidence: Mapping[str, Scalar]) -> Monitor:
@@ -97,17 +103,17 @@ def measure(
         _wait_for_calm(monitor)
         monitor.begin()
         try:
-            executed = ready.runner.execute(model.path, allowed, fewest=runs, pause=monitor.pause)
+            executed = ready.runner.execute(model.model, allowed, fewest=runs, pause=monitor.pause)
         except UnsteadyError as error:
             refusal = str(error)
         else:
             drift = monitor.drift()
             refusal = drift.refusal
             if not refusal:
-                joined = join(executed, described(model.report.graph, target), model.path.stem, drift.factor)
+                joined = join(executed, described(model.report.graph, target), model.name, drift.factor)
                 return Measured(joined.end_to_end, joined.samples)
-        told(f"{model.path.name}: measured again: {refusal}")
-    raise CalibrationError(f"{model.path}: cannot be measured: {refusal}",
+        told(f"{label_of(model.model)}: measured again: {refusal}")
+    raise CalibrationError(f"{label_of(model.model)}: cannot be measured: {refusal}",
                            help="something else uses this machine: try when it is idle")  # fmt: skip
 
 
@@ -123,7 +129,7 @@ def compared(pairs: Sequence[tuple[Predicted, Measured]]) -> Trial:
     models: list[Compared] = []
     kernels: list[Compared] = []
     for predicted, measured in pairs:
-        name, total = predicted.path.stem, predicted.report.total
+        name, total = predicted.name, predicted.report.total
         assert total.seconds_low is not None and total.seconds_high is not None
         models.append(Compared(name, predicted.seconds, total.seconds_low, total.seconds_high,
                                measured.end_to_end.seconds.median, name))  # fmt: skip

@@ -23,7 +23,7 @@ from .console import Console, write_file
 from .evidence import fitter, now, validation_of
 from .figures import Verdict, as_json, text_of, verdict_of
 from .machine import bench, cores_withheld
-from .models import files_of
+from .models import models_of
 from .progress import Progress, State, at_its_pace
 from .settings import measured_runtime, setting_of, spec_of, target_named, target_of_setting
 from .trial_runs import Measured, Predicted, compared, measure, monitor_of, predict
@@ -42,6 +42,7 @@ def run(
     runtime: str | None,
     precision: str | None,
     models: tuple[str, ...],
+    inputs: tuple[str, ...],
     runs: int,
     samples: str | None,
     method: str,
@@ -63,7 +64,7 @@ def run(
     if samples is not None:
         verdict = _held_out(Path(samples), target, runtime, precision, method, splits, console)
     else:
-        verdict = _measured(named, target_named(target or "host", runtime), precision, runs, console)
+        verdict = _measured(named, inputs, target_named(target or "host", runtime), precision, runs, console)
     return _finish(verdict, fail_above, json_path, console)
 
 
@@ -112,11 +113,20 @@ def _chosen(path: Path, settings: list[Setting], target: Target | None, precisio
 # -- against what is measured now --------------------------------------------------------------------------------------
 
 
-def _measured(names: tuple[str, ...], target: Target, precision: str | None, runs: int, console: Console) -> Verdict:
-    measured_runtime(target)
+def _measured(
+    names: tuple[str, ...],
+    inputs: tuple[str, ...],
+    target: Target,
+    precision: str | None,
+    runs: int,
+    console: Console,
+) -> Verdict:
+    torch = measured_runtime(target) == "pytorch"
     if withheld := cores_withheld(target):
         console.messages.warning(withheld)
-    predicted = [predict(path, target, precision) for path in files_of(names)]
+    predicted = [
+        predict(model, target, precision) for model in models_of(names, inputs, torch, console.messages.warning)
+    ]
     precisions = sorted({one.report.precision for one in predicted})
     if len(precisions) > 1:
         raise CalibrationError(f"models of several precisions: {', '.join(precisions)}", help="validate them apart")
@@ -126,7 +136,7 @@ def _measured(names: tuple[str, ...], target: Target, precision: str | None, run
     profile = read_profile(Path(source.file)) if source and source.file else None
     environment = profile.environment if profile is not None else {}
     known = {sample.model for sample in profile.samples if sample.source != "microbenchmark"} if profile else set()
-    seen = [one.path.stem for one in predicted if one.path.stem in known]
+    seen = [one.name for one in predicted if one.name in known]
     if seen:
         console.messages.warning(f"the evidence was fitted on {', '.join(seen)}: how well these are predicted says "
                                  "little about others")  # fmt: skip
@@ -136,7 +146,7 @@ def _measured(names: tuple[str, ...], target: Target, precision: str | None, run
         with Progress(f"validating {target.spec}", console.quiet) as progress:
             for number, one in enumerate(predicted):
                 left = sum(max(2.5 * runs * rest.seconds, 1.0) for rest in predicted[number:])
-                progress.show(State(number / len(predicted), left, one.path.stem, counts=f"{number} networks measured"))
+                progress.show(State(number / len(predicted), left, one.name, counts=f"{number} networks measured"))
                 try:
                     pairs.append((one, measure(one, ready, monitor, runs, target, console.messages.note)))
                 except CalibrationError as error:
