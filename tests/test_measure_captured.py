@@ -1,31 +1,35 @@
-"""Networks captured from PyTorch are run call by call, and the time of each call goes to the kernel predicted for it."""
+"""Networks captured from PyTorch are run call by call; the time of each call goes to the kernel predicted for it."""
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
-from fake_bench import install_bench
+from calibrated import Run, own_data_home, run_calibrate
+from fake_bench import install_bench, perceptron
 from measuring import ENVIRONMENT, Speed
 
+from graphs import from_torch
+from graphs import run as predict
 from graphs.calibration.errors import CalibrationError
-from graphs.calibration.measure.environment import Environment, machine_id
+from graphs.calibration.measure.environment import machine_id
 from graphs.calibration.measure.onnxruntime import OnnxRuntime
 from graphs.calibration.measure.profile import Joined, join
 from graphs.calibration.measure.pytorch import PyTorch
 from graphs.calibration.measure.samples_file import read_samples
 from graphs.frontends.torch_factory import parse_input
 from graphs.targets import Target, load_target
-from graphs.tools.calibrating import torch_networks
 from graphs.tools.calibrating.machine import Bench
-from graphs.tools.calibrating.models import Describe, models_of
+from graphs.tools.calibrating.models import Describe
 from graphs.tools.calibrating.torch_networks import TorchNetwork, network_of_factory, network_of_file
+
+torch = pytest.importorskip("torch")
+
+__all__ = ["own_data_home", "run_calibrate"]
 
 TARGET = "host:pytorch-eager@1-thread"
 CODE = """
@@ -179,3 +183,52 @@ def test_onnxruntime_says_that_it_runs_onnx_models(here: Path) -> None:
     with pytest.raises(CalibrationError, match="onnxruntime runs ONNX models") as raised:
         OnnxRuntime(1).execute(network(here, "Convolutional"), 0.05)
     assert "--runtime=pytorch" in (raised.value.help or "")
+
+
+# -- from the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine with PyTorch, whose speed never changes, and nothing to measure but the user's networks."""
+
+    environment = replace(ENVIRONMENT, machine=machine_id("pytorch-eager"))
+
+    @contextmanager
+    def bench(target: Target) -> Iterator[Bench]:
+        yield Bench(PyTorch(1), Speed(), environment, 1)
+
+    install_bench(monkeypatch)
+    for module in ("measuring", "validating"):
+        monkeypatch.setattr(f"graphs.tools.calibrating.{module}.bench", bench)
+    monkeypatch.setattr("graphs.tools.calibrating.measuring.suite", lambda *_, **__: [])
+
+
+def test_measured_modules_are_evidence_for_another(run: Run, steady: None, here: Path) -> None:
+    file, path = saved(here, "Recurrent"), here.parent / "s.jsonl"
+    module = f"{here.name}:Convolutional"
+    code, _, err = run("measure", "--target", TARGET, "--models", file, "--models", module, "--input=1x3x16x16",
+                       "--model-runs", "-o", path)  # fmt: skip
+    assert code == 0 and f"{module}: this imports the module and runs its code" in err
+    rows = read_samples(path).samples
+    assert {row.model for row in rows if row.source == "network"} == {"Recurrent", "Convolutional"}
+    patterns = {one.kernels[0].pattern for one in rows if one.source == "profile"}
+    assert patterns == {*NETWORKS["Convolutional"][1], *NETWORKS["Recurrent"][1]}
+    assert run("fit", path)[0] == 0
+    other = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), torch.nn.BatchNorm2d(6), torch.nn.Flatten()).eval()
+    report = predict("fuse,lower,cost", from_torch(other, torch.zeros(1, 3, 12, 12)), TARGET)
+    assert report.evidence is not None and report.evidence.layer == "your own"
+    assert report.total.seconds is not None and report.total.seconds > 0
+    code, out, err = run("validate", "--target", TARGET, module, file, "--input=1x3x16x16", "--runs=5")
+    assert code == 0 and "2 networks measured" in out and "the evidence was fitted on" in err
+
+
+def test_two_networks_of_one_name_and_what_is_no_model_are_refused(run: Run, steady: None, here: Path) -> None:
+    perceptron(here.parent / "Recurrent.onnx", 8, 8)
+    file = saved(here, "Recurrent")
+    code, _, err = run("measure", "--target", TARGET, "--models", here.parent, "-o", here.parent / "s.jsonl")
+    assert code == 1 and f"{file} are both called Recurrent" in err
+    code, _, err = run("measure", "--target", TARGET, "--models", f"{here.name}:Block", "--input=1x", "-o", "s.jsonl")
+    assert code == 2 and "expected dimensions" in err
+    code, _, err = run("measure", "--target", TARGET, "--models", f"{here.name}:Nothing", "--input=1", "-o", "s.jsonl")
+    assert code == 1 and "has no 'Nothing'" in err
