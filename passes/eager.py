@@ -6,27 +6,61 @@ from collections.abc import Callable, Collection, Iterator
 
 from ..ir import Attribute, Graph, Kind, Op, TensorType, Value, kind_of
 from ..ir.ops.eager import BIAS, STRIDED
+from ..ir.ops.reading import constant_integers
 from .weights import is_stored
 
 __all__ = ["add_biases_apart", "make_strided_views"]
 
-_TRANSPOSE, _GATHER = "onnx.Transpose", "onnx.Gather"
+_TRANSPOSE, _GATHER, _EXPAND = "onnx.Transpose", "onnx.Gather", "onnx.Expand"
+_SLICE, _SPLIT, _PARTS, _PART = "onnx.Slice", "onnx.Split", "onnx.SplitToSequence", "onnx.SequenceAt"
+_PRODUCTS = frozenset({"onnx.MatMul", "onnx.Gemm"})
+_STEPS = 4
+"""The operand of a slice that has its steps."""
 
 
 def make_strided_views(graph: Graph, copies: Callable[[Op], bool], free: Callable[[Op], bool]) -> int:
-    """Make views of transposes, and of gathers of one element of an axis, and return of how many.
+    """Make views of what only changes how a tensor is read, and return of how many operations.
 
-    A transpose moves its operand after all where a reader ``copies`` what is not contiguous, or takes single elements
-    of an axis from it: the projections of an attention, which are brought into order first.
+    Those are slices, parts of a split, gathers of one element of an axis, transposes and expansions. The latter two
+    move their operand after all where a reader ``copies`` what is not contiguous; a transpose also where one takes
+    single elements of an axis from it: the projections of an attention, which are brought into order first. One of a
+    weight never does, nor one of a single batch that a matrix product reads itself.
     """
     made = 0
     for op in graph.body:
-        if op in graph and free(op) and (_selects(op) or (op.name == _TRANSPOSE and not _is_copied(op, graph, copies))):
-            results = [(value.name, value.type) for value in op.results]
-            view = graph.add(STRIDED, op.operands[:1], results, _permutation(op), loc=op.loc, before=op)
-            _take_over(graph, op, view)
-            made += 1
+        source = _viewed(op, graph, copies) if op in graph and free(op) else None
+        if source is None:
+            continue
+        results = [(value.name, value.type) for value in op.results]
+        view = graph.add(STRIDED, [source], results, _permutation(op), loc=op.loc, before=op)
+        parts = op.operand(0)
+        _take_over(graph, op, view)
+        if parts is not None and parts.op.name == _PARTS and not graph.uses(parts):
+            graph.erase(parts.op)
+        made += 1
     return made
+
+
+def _viewed(op: Op, graph: Graph, copies: Callable[[Op], bool]) -> Value | None:
+    """What an operation is a view of, if it is one."""
+    source = op.operand(0)
+    if source is None:
+        return None
+    if op.name == _PART:
+        return source.op.operand(0) if source.op.name == _PARTS else None
+    if op.name == _SPLIT or _selects(op) or (op.name == _SLICE and _goes_forward(op)):
+        return source
+    if op.name == _EXPAND:
+        return None if any(copies(reader) for reader in _readers(op.result, graph)) else source
+    if op.name != _TRANSPOSE:
+        return None
+    return source if is_stored(source) or not _is_copied(op, graph, copies) else None
+
+
+def _goes_forward(op: Op) -> bool:
+    """Whether a slice has no negative step, which would reverse its operand: no stride does that in PyTorch."""
+    steps = op.operand(_STEPS)
+    return steps is None or all(step > 0 for step in constant_integers(steps) or (-1,))
 
 
 def _permutation(op: Op) -> dict[str, Attribute]:
@@ -34,7 +68,21 @@ def _permutation(op: Op) -> dict[str, Attribute]:
 
 
 def _is_copied(op: Op, graph: Graph, copies: Callable[[Op], bool]) -> bool:
-    return any(copies(reader) or reader.name == _GATHER for reader in _readers(op.result, graph))
+    beside = {user for user, _ in graph.uses(op.result)} if _is_one_batch(op.result) else set()
+    return any(
+        (copies(reader) and not (reader in beside and reader.name in _PRODUCTS)) or reader.name == _GATHER
+        for reader in _readers(op.result, graph)
+    )
+
+
+def _is_one_batch(value: Value) -> bool:
+    """Whether matrices lie in it as one batch, which a product reads in whichever order their rows and columns are.
+
+    Several axes of matrices are merged into one, for which a transpose is copied (ATen/native/LinearAlgebra.cpp, matmul
+    and bmm).
+    """
+    shape = value.type.shape if isinstance(value.type, TensorType) else None
+    return shape is not None and sum(extent != 1 for extent in shape[:-2]) <= 1
 
 
 def _readers(value: Value, graph: Graph) -> Iterator[Op]:

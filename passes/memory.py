@@ -23,7 +23,7 @@ from .kv_cache import held_in_caches
 from .lower import KERNEL
 from .scratch import scratch_bytes
 
-__all__ = ["Buffers", "Memory", "MemoryPlan", "Scratch", "memory_plan", "peak_of"]
+__all__ = ["Buffers", "Memory", "MemoryPlan", "Scratch", "Storage", "memory_plan", "peak_of"]
 
 IN_PLACE = "inplace"
 """The attribute of an operation whose source says that it writes over operand 0."""
@@ -105,6 +105,7 @@ class Memory(Pass):
             arena.in_place if self.in_place is None else self.in_place,
             arena.alignment if self.alignment is None else self.alignment,
             arena.scratch,
+            arena.bodies,
         )
         offsets = {value: storage.offset for storage in plan.storages for value in storage.values}
         for op, live in plan.live_bytes.items():
@@ -122,14 +123,19 @@ def memory_plan(graph: Graph, arena: Arena = SHARING) -> MemoryPlan:
 
 @cache
 def _planner(arena: Arena) -> Callable[[Graph], MemoryPlan]:
-    return lambda graph: plan_memory(graph, arena.views, arena.in_place, arena.alignment, arena.scratch)
+    return lambda graph: plan_memory(graph, arena.views, arena.in_place, arena.alignment, arena.scratch, arena.bodies)
 
 
-def plan_memory(graph: Graph, views: bool, in_place: bool, alignment: int, kernels: str = "none") -> MemoryPlan:
-    """Plan the activations of a graph; values of unknown size take no bytes (the report lists them as unknown)."""
+def plan_memory(
+    graph: Graph, views: bool, in_place: bool, alignment: int, kernels: str = "none", bodies: bool = True
+) -> MemoryPlan:
+    """Plan the activations of a graph; values of unknown size take no bytes (the report lists them as unknown).
+
+    ``bodies`` is whether bodies of control operations read what they are given, and write their results, outside.
+    """
     inside: dict[Op, int] = {}
     for body in reversed(nested_bodies(graph)):
-        peak_bytes = _body_bytes(body, inside, views, in_place)
+        peak_bytes = _body_bytes(body, inside, views, in_place, bodies)
         inside[body.op] = largest(inside.get(body.op, 0), peak_bytes)
     steps = [op for op in graph.ops if op.name not in (CONSTANT, OUTPUT)]
     storages = _storages(graph, steps, views, in_place, inside, graph.cached(held_in_caches))
@@ -158,8 +164,8 @@ def peak_of(live: Sequence[tuple[Op, int]]) -> tuple[int, Op | None]:
     return peak, next((op for op, count in live if count == peak), None)
 
 
-def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: bool) -> int:
-    """Bytes that a body needs beside what lives outside: captured values, what it is given, and its results.
+def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: bool, shares: bool) -> int:
+    """Bytes that a body needs of its own: if it ``shares``, beside what it captures, is given and gives.
 
     From the second trip on, what a loop carries is a buffer of the body's own: the last trip's results.
     """
@@ -171,7 +177,7 @@ def _body_bytes(body: Body, inside: Mapping[Op, int], views: bool, in_place: boo
     own = len(region.inputs) - (captures if isinstance(captures, int) else 0)
     again = not isinstance(body.times, int) or body.times > 1
     outside = {entry.result for entry in (region.inputs[own:] if again else region.inputs)}
-    kept = [each for each in storages if not (results & set(each.values) or outside & set(each.values))]
+    kept = [each for each in storages if not (shares and (results | outside) & set(each.values))]
     peak: int = largest(0, *dict.fromkeys(_live_bytes(kept, len(steps))))
     return peak
 

@@ -9,7 +9,7 @@ from .reader import Section, fail
 
 __all__ = ["SCRATCH", "Arena", "Upkeep", "read_arena"]
 
-SHARING = ("views", "in_place")
+SHARING = ("views", "in_place", "bodies")
 SCRATCH = ("none", "tflm-reference", "cmsis-nn")
 """Kernels whose working memory is known by their sources; `passes.scratch` has the formulas."""
 
@@ -32,13 +32,15 @@ class Upkeep:
 @dataclass(frozen=True, slots=True)
 class Arena:
     """How activations are laid out. `views` says that a reshape shares its operand's buffer, `in_place` that an
-    elementwise kernel may write over its operand; `scratch` names the kernels whose working memory counts."""
+    elementwise kernel may write over its operand, `bodies` that a control operation's body reads what it is given, and
+    writes its results, where they are outside; `scratch` names the kernels whose working memory counts."""
 
     alignment: int = _ALIGNMENT
     views: bool = True
     in_place: bool = True
     scratch: str = "none"
     upkeep: Upkeep | None = None
+    bodies: bool = True
 
 
 def read_arena(top: Section) -> Arena:
@@ -53,7 +55,7 @@ def read_arena(top: Section) -> Arena:
     shares = section.names("shares", SHARING) if "shares" in section else SHARING
     upkeep = _read_upkeep(section.section("upkeep")) if "upkeep" in section else None
     scratch = section.choice("scratch", SCRATCH, "none")
-    return Arena(alignment, "views" in shares, "in_place" in shares, scratch, upkeep)
+    return Arena(alignment, "views" in shares, "in_place" in shares, scratch, upkeep, "bodies" in shares)
 
 
 def _read_upkeep(section: Section) -> Upkeep:

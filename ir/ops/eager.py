@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from ..graph import Op
 from ..primitives import Elementwise, Primitive
-from ..registry import Kind, define
+from ..registry import Kind, OpDef, add, define
 from ..types import Type
 from .reading import elements, tensor, view
 
 __all__ = ["BIAS", "STRIDED"]
 
 STRIDED = "graphs.strided"
-"""A transpose, or one element of an axis, that is a view: it moves nothing, and says how its operand is to be read."""
+"""A view of what another operator would copy: it moves nothing, and says how its operand is to be read."""
 
 BIAS = "graphs.bias"
 """A bias for each channel, added to the result of a convolution."""
@@ -23,7 +23,7 @@ def _as_they_are(op: Op) -> tuple[Type, ...]:
     return tuple(value.type for value in op.results)
 
 
-define(STRIDED, kind=Kind.VIEW, infer=_as_they_are)(view)
+add(OpDef(STRIDED, Kind.VIEW, view, _as_they_are, doc="A view of its operand's memory.", aliases=True))
 
 
 def _as_the_operand(op: Op) -> tuple[Type, ...]:
