@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .ir import DType, Graph
+from .ir.garbage import uncollected
 from .passes.base import Context
 from .passes.manager import PassManager, parse_passes
 from .passes.plugins import load_entry_points
@@ -55,8 +56,8 @@ def from_torch(
     Raises:
         GraphsError: torch is not installed, or cannot export the module.
     """
-    from .frontends.torch import from_torch as capture
-
+    with uncollected():
+        from .frontends.torch import from_torch as capture
     return capture(module, example_inputs, kwargs, dynamic_shapes)
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from ..ir import Graph, definition, verify
+from ..ir.garbage import uncollected
 from .registry import FrontendError
 from .torch_graph import CHECKS, graph_of
 from .torch_launches import COMPOSITES
@@ -89,7 +90,8 @@ def exported_program(
 
 def graph_of_export(exported: Any, name: str, dynamic_shapes: Any = None) -> Graph:
     """Return the verified graph of a program that :func:`exported_program` gave."""
-    return _finished(program_of_export(exported, _names(exported, dynamic_shapes)), name)
+    with uncollected():
+        return _finished(program_of_export(exported, _names(exported, dynamic_shapes)), name)
 
 
 def _finished(body: Body, name: str) -> Graph:
