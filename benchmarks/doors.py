@@ -28,7 +28,7 @@ import networkx
 from zoo import ARCHITECTURES, Architecture
 
 import graphs
-from graphs.ir import CONSTANT, INPUT
+from graphs.ir import CONSTANT, INPUT, Expression
 from graphs.ir.counts import substituted, symbols_of
 from graphs.passes.bodies import nested_bodies
 from graphs.passes.lower import Work
@@ -142,12 +142,15 @@ def shown(peak: object) -> str:
     return f"{peak:,}" if isinstance(peak, int) else str(peak)
 
 
+def tried(count: object) -> tuple[object, ...]:
+    """A count, for each of a few values of the sizes that follow from data: those have other names by either door."""
+    symbols = {symbol.name for symbol in symbols_of(count)} if isinstance(count, Expression) else set()
+    return tuple(substituted(count, dict.fromkeys(symbols, extent)) for extent in TRIED)
+
+
 def apart(direct: Door, exported: Door) -> float:
     """How far the peak of one is from that of the other; where sizes follow from data, for a few values of them."""
-    pairs = [(direct.plan.peak_bytes, exported.plan.peak_bytes)]
-    names = {symbol.name for symbol in symbols_of(*pairs[0])}
-    for extent in TRIED if names else ():
-        pairs.append(tuple(substituted(peak, dict.fromkeys(names, extent)) for peak in pairs[0]))
+    pairs = zip(tried(direct.plan.peak_bytes), tried(exported.plan.peak_bytes), strict=True)
     known = [one / other - 1 for one, other in pairs if isinstance(one, int) and isinstance(other, int) and other]
     return max(known, key=abs, default=0.0)
 
@@ -155,7 +158,8 @@ def apart(direct: Door, exported: Door) -> float:
 def report(name: str, direct: Door, exported: Door, tolerance: float) -> bool:
     """Print one row, and what differs; return whether all is identical or explained."""
     peak, other, off = direct.plan.peak_bytes, exported.plan.peak_bytes, apart(direct, exported)
-    same_work, same_weights = direct.macs == exported.macs, direct.parameter_bytes == exported.parameter_bytes
+    each = [{sort: tried(macs) for sort, macs in one.macs.items()} for one in (direct, exported)]
+    same_work, same_weights = each[0] == each[1], direct.parameter_bytes == exported.parameter_bytes
     work = "identical" if same_work else f"{dict(direct.macs)} / {dict(exported.macs)}"
     weights = "identical" if same_weights else f"{direct.parameter_bytes:,} / {exported.parameter_bytes:,}"
     total = sum(direct.macs.values())
@@ -173,7 +177,7 @@ def report(name: str, direct: Door, exported: Door, tolerance: float) -> bool:
                 why = one.reason(storage, two)
                 known &= bool(why)
                 op = storage.values[0].op
-                print(f"      {storage.bytes:>9,} B  {op.name} {op.label}: {why or 'NOT EXPLAINED'}")
+                print(f"      {shown(storage.bytes):>9} B  {op.name} {op.label}: {why or 'NOT EXPLAINED'}")
     sys.stdout.flush()
     return same_work and same_weights and known
 

@@ -13,6 +13,7 @@ __all__ = ["add_biases_apart", "make_strided_views"]
 
 _TRANSPOSE, _GATHER, _EXPAND = "onnx.Transpose", "onnx.Gather", "onnx.Expand"
 _SLICE, _SPLIT, _PARTS, _PART = "onnx.Slice", "onnx.Split", "onnx.SplitToSequence", "onnx.SequenceAt"
+_RESHAPES = frozenset({"onnx.Reshape", "onnx.Flatten"})
 _PRODUCTS = frozenset({"onnx.MatMul", "onnx.Gemm"})
 _STEPS = 4
 """The operand of a slice that has its steps."""
@@ -22,9 +23,10 @@ def make_strided_views(graph: Graph, copies: Callable[[Op], bool], free: Callabl
     """Make views of what only changes how a tensor is read, and return of how many operations.
 
     Those are slices, parts of a split, gathers of one element of an axis, transposes and expansions. The latter two
-    move their operand after all where a reader ``copies`` what is not contiguous; a transpose also where one takes
-    single elements of an axis from it: the projections of an attention, which are brought into order first. One of a
-    weight never does, nor one of a single batch that a matrix product reads itself.
+    move their operand after all where a reader ``copies`` what is not contiguous; an expansion also where it is
+    reshaped, which strides of zero do not allow; a transpose also where a reader takes single elements of an axis from
+    it: the projections of an attention, which are brought into order first. A transpose of a weight never does, nor one
+    of a single batch that a matrix product reads itself.
     """
     made = 0
     for op in graph.body:
@@ -51,7 +53,8 @@ def _viewed(op: Op, graph: Graph, copies: Callable[[Op], bool]) -> Value | None:
     if op.name == _SPLIT or _selects(op) or (op.name == _SLICE and _goes_forward(op)):
         return source
     if op.name == _EXPAND:
-        return None if any(copies(reader) for reader in _readers(op.result, graph)) else source
+        reshaped = any(user.name in _RESHAPES for user, _ in graph.uses(op.result))
+        return None if reshaped or any(copies(reader) for reader in _readers(op.result, graph)) else source
     if op.name != _TRANSPOSE:
         return None
     return source if is_stored(source) or not _is_copied(op, graph, copies) else None
