@@ -25,8 +25,8 @@ def make_strided_views(graph: Graph, copies: Callable[[Op], bool], free: Callabl
     Those are slices, parts of a split, gathers of one element of an axis, transposes and expansions. The latter two
     move their operand after all where a reader ``copies`` what is not contiguous; an expansion also where it is
     reshaped, which strides of zero do not allow; a transpose also where a reader takes single elements of an axis from
-    it: the projections of an attention, which are brought into order first. A transpose of a weight never does, nor one
-    of a single batch that a matrix product reads itself.
+    it: the projections of an attention, which are brought into order first. One of a single batch that a matrix product
+    reads itself is read as it lies.
     """
     made = 0
     for op in graph.body:
@@ -57,7 +57,7 @@ def _viewed(op: Op, graph: Graph, copies: Callable[[Op], bool]) -> Value | None:
         return None if reshaped or any(copies(reader) for reader in _readers(op.result, graph)) else source
     if op.name != _TRANSPOSE:
         return None
-    return source if is_stored(source) or not _is_copied(op, graph, copies) else None
+    return None if _is_copied(op, graph, copies) else source
 
 
 def _goes_forward(op: Op) -> bool:

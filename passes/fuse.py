@@ -5,7 +5,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``fold_constants: true`` — what reads only constants is computed when the model is loaded (``{keep: [Operator, …]}``:
   but for these);
 - ``drop: [Identity, …]`` — no-ops that vanish;
-- ``merge_equal: true`` — common subexpressions;
+- ``drop_dead: true`` — what nobody reads; ``merge_equal: true`` — common subexpressions;
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``strided_views: {…}``, ``bias_kernels: {…}`` — what eager frameworks launch (:mod:`.eager`);

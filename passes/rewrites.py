@@ -115,6 +115,7 @@ def _concatenating(options: Any) -> Rewrite:
 
 _PLAIN: Mapping[str, Rewrite] = {
     "fold_constants": _fold,
+    "drop_dead": drop_dead,
     "merge_equal": merge_equal,
     "push_transposes": push_transposes,
     "split_siblings": split_siblings,

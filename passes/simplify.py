@@ -86,11 +86,12 @@ def _hashable_item(value: Attribute) -> object:
 def drop_dead(graph: Graph) -> int:
     """Remove operations whose results nothing reads; return how many. Inputs stay, unused constants go.
 
-    What has no results is there for its effect: it writes a variable.
+    What has no results, or writes in place, is there for its effect: it writes a variable, or a module's buffer.
     """
     removed = 0
     for op in reversed(graph.ops):
-        if op.name != INPUT and op.results and not graph.users(op):
+        effect = not op.results or op.attributes.get("inplace") is True
+        if op.name != INPUT and not effect and not graph.users(op):
             graph.erase(op)
             removed += op.name != CONSTANT
     return removed

@@ -44,6 +44,51 @@ def test_the_arena_is_what_the_micro_allocator_plans(name: str) -> None:
     assert run(name, passes="fuse,lower,cost").total.arena_bytes == head, "without the memory pass too"
 
 
+def _loop() -> bytes:
+    """``while (i < 5) { i += 1; x = x @ w }``."""
+    count = Tensor("i", (), INT32)
+    limit, one = (Tensor(name, (), INT32, data=np.int32(value).tobytes()) for name, value in (("limit", 5), ("one", 1)))
+    zero = Tensor("zero", (), INT32, data=bytes(4))
+    main = [count, Tensor("x", (4, 8)), Tensor("i_out", (), INT32), Tensor("y", (4, 8)), zero]
+    loop = Operator("WHILE", [4, 1], [2, 3], "WhileOptions", {"CondSubgraphIndex": 1, "BodySubgraphIndex": 2})
+    body = [count, Tensor("x", (4, 8)), one, Tensor("next", (), INT32), Tensor("w", (8, 8), data=bytes(256))]
+    steps = [
+        Operator("ADD", [0, 2], [3], "AddOptions"),
+        Operator("FULLY_CONNECTED", [1, 4], [5], "FullyConnectedOptions"),
+    ]
+    return model(
+        Subgraph(main, [loop], [1], [3]),
+        Subgraph(
+            [count, Tensor("x", (4, 8)), five, Tensor("more", (), 6)], [Operator("LESS", [0, 2], [3])], [0, 1], [3]
+        ),
+        Subgraph([*body, Tensor("xw", (4, 8))], steps, [0, 1], [3, 5]),
+    )
+
+
+def _choice() -> bytes:
+    """``x @ w if c else relu(x)``."""
+    x, y, weight = Tensor("x", (4, 8)), Tensor("y", (4, 8)), Tensor("w", (8, 8), data=bytes(256))
+    choice = Operator("IF", [0, 1], [2], "IfOptions", {"ThenSubgraphIndex": 1, "ElseSubgraphIndex": 2})
+    product = Operator("FULLY_CONNECTED", [0, 1], [2], "FullyConnectedOptions")
+    return model(
+        Subgraph([Tensor("c", (), 6), x, y], [choice], [0, 1], [2]),
+        Subgraph([x, weight, y], [product], [0], [2]),
+        Subgraph([x, y], [Operator("RELU", [0], [1])], [0], [1]),
+    )
+
+
+@pytest.mark.parametrize(("content", "head"), [(_loop(), 544), (_choice(), 528)], ids=["WHILE", "IF"])
+def test_bodies_have_buffers_of_their_own_in_the_micro_arena(tmp_path: Path, content: bytes, head: int) -> None:
+    """As recorded; where memory is shared, a body reads and writes what lies outside of it."""
+    path = tmp_path / "control.tflite"
+    path.write_bytes(content)
+    graph = graphs.load(path)
+    micro = graphs.run("fuse,lower,memory,cost", graph, target="nucleo-l4r5zi").total.arena_bytes
+    shared = graphs.run("fuse,lower,memory,cost", graph, target="host:litert-xnnpack").total.arena_bytes
+    assert micro == pytest.approx(head, rel=0.03)
+    assert shared < micro
+
+
 @pytest.mark.parametrize("name", RECORDED)
 def test_upkeep_is_what_the_micro_allocator_keeps(name: str) -> None:
     """With the structures' sizes on the machine that recorded: pointers of eight bytes instead of four."""
