@@ -128,8 +128,8 @@ def decoder() -> bool:
     wanted = TOKENS * (LLAMA["num_hidden_layers"] * layer + width * LLAMA["vocab_size"])
     parameters = sum(weight.numel() for weight in module.parameters())
     print(f"Llama of {parameters / 1e9:.1f} billion parameters on the meta device, {TOKENS} tokens: built in "
-          f"{built - started:.1f} s, exported in {exported - built:.1f}, from there {captured - exported:.2f}; {len(graph.ops):,} operations; "
-          f"peak {peak / 1024:.0f} MiB, {before / 1024:.0f} of them before")  # fmt: skip
+          f"{built - started:.1f} s, exported in {exported - built:.1f}, from there {captured - exported:.2f}; "
+          f"{len(graph.ops):,} operations; peak {peak / 1024:.0f} MiB, {before / 1024:.0f} of them before")  # fmt: skip
     print(f"{macs:,} multiply-accumulates, {wanted:,} by the closed form")
     return bool(macs == wanted)
 

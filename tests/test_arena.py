@@ -51,6 +51,7 @@ def _loop() -> bytes:
     zero = Tensor("zero", (), INT32, data=bytes(4))
     main = [count, Tensor("x", (4, 8)), Tensor("i_out", (), INT32), Tensor("y", (4, 8)), zero]
     loop = Operator("WHILE", [4, 1], [2, 3], "WhileOptions", {"CondSubgraphIndex": 1, "BodySubgraphIndex": 2})
+    condition = [count, Tensor("x", (4, 8)), limit, Tensor("more", (), 6)]
     body = [count, Tensor("x", (4, 8)), one, Tensor("next", (), INT32), Tensor("w", (8, 8), data=bytes(256))]
     steps = [
         Operator("ADD", [0, 2], [3], "AddOptions"),
@@ -58,9 +59,7 @@ def _loop() -> bytes:
     ]
     return model(
         Subgraph(main, [loop], [1], [3]),
-        Subgraph(
-            [count, Tensor("x", (4, 8)), five, Tensor("more", (), 6)], [Operator("LESS", [0, 2], [3])], [0, 1], [3]
-        ),
+        Subgraph(condition, [Operator("LESS", [0, 2], [3])], [0, 1], [3]),
         Subgraph([*body, Tensor("xw", (4, 8))], steps, [0, 1], [3, 5]),
     )
 
