@@ -228,6 +228,10 @@ def test_two_networks_of_one_name_and_what_is_no_model_are_refused(run: Run, ste
     file = saved(here, "Recurrent")
     code, _, err = run("measure", "--target", TARGET, "--models", here.parent, "-o", here.parent / "s.jsonl")
     assert code == 1 and f"{file} are both called Recurrent" in err
+    for name in (f"{here.name}:Block", str(file)):
+        code, _, err = run("measure", "--target=host@1-thread", "--models", name, "--input=1x3", "-o", "s.jsonl")
+        assert code == 1 and f"{name}: onnxruntime runs ONNX models" in err and "--runtime=pytorch" in err
+        assert "imports" not in err
     code, _, err = run("measure", "--target", TARGET, "--models", f"{here.name}:Block", "--input=1x", "-o", "s.jsonl")
     assert code == 2 and "expected dimensions" in err
     code, _, err = run("measure", "--target", TARGET, "--models", f"{here.name}:Nothing", "--input=1", "-o", "s.jsonl")

@@ -71,22 +71,24 @@ def models_of(names: Sequence[str], inputs: Sequence[str], torch: bool, warn: Ca
     programs in folders are models then. ``warn`` hears of code that is run.
 
     Raises:
-        GraphsError: as :func:`files_of`; or what is named cannot be captured.
+        GraphsError: as :func:`files_of`; what is named cannot be captured, or runs under PyTorch alone.
     """
     specs = [parse_input(text) for text in inputs]
     found: list[Named] = []
     for name in dict.fromkeys(names):
         if is_factory_name(name):
+            _require(torch, name)
             from .torch_networks import network_of_factory
 
             warn(f"{name}: this imports the module and runs its code")
             found.append(network_of_factory(name, specs))
         else:
-            found += [_captured(path) for path in _files(name, (_SUFFIX, _PROGRAM_SUFFIX) if torch else (_SUFFIX,))]
+            suffixes = (_SUFFIX, _PROGRAM_SUFFIX) if torch else (_SUFFIX,)
+            found += [_captured(path, torch) for path in _files(name, suffixes)]
     known: dict[str, str] = {}
     for one in found:
         other = known.setdefault(title_of(one), label_of(one))
-        if other != label_of(one):
+        if Path(other).resolve() != Path(label_of(one)).resolve():
             raise _alike(other, label_of(one), title_of(one))
     return found
 
@@ -101,12 +103,19 @@ def label_of(model: Named) -> str:
     return str(model) if isinstance(model, Path) else model.label
 
 
-def _captured(path: Path) -> Named:
+def _require(torch: bool, name: str) -> None:
+    if not torch:
+        raise GraphsError(f"{name}: onnxruntime runs ONNX models, and no PyTorch",
+                          help="measure it with --runtime=pytorch, or export it to ONNX")  # fmt: skip
+
+
+def _captured(path: Path, torch: bool) -> Named:
     """A saved program of PyTorch is a network to run, any other file one to load."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not is_program(head):
         return path
+    _require(torch, str(path))
     from .torch_networks import network_of_file
 
     return network_of_file(path)
