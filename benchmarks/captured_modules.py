@@ -1,11 +1,14 @@
 """Networks captured from PyTorch, measured call by call: how much of their time joins, and how well others predict one.
 
-    python benchmarks/captured_modules.py [NAME …] [--seconds 5]
+    python benchmarks/captured_modules.py [NAME …] [--seconds 5] [--busy]
 
 Those of `benchmarks/small_modules.py`, on one thread of this machine. For each: the calls that ran, the share of their
 time that belongs to a kernel which was predicted by name (views left out of account), what the calls take together
 beside a run of the module. Then each network is predicted, as `graphs-calibrate fit` and `graphs-opt` do it, from all
 the others, and from the others of its kind.
+
+Runs that something else disturbs are left out, as in a campaign. With `--busy`, for a machine that is never quiet, all
+count, in the processor's time of this thread; others' use of the caches is in it still.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
+from time import thread_time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,9 +44,12 @@ TARGET = load_target("host:pytorch-eager@1-thread")
 ATTEMPTS = 5
 
 
-def measured(name: str, seconds: float, monitor: Monitor) -> Joined:
+def measured(name: str, seconds: float, monitor: Monitor | None) -> Joined:
     """Measure a network while the machine holds still, and join its calls to our kernels."""
     network = network_of_factory(f"small_modules:{name}", [parse_input(INPUTS[name])])
+    if monitor is None:
+        executed = PyTorch(1, clock=thread_time).execute(network, seconds)
+        return join(executed, Describe(TARGET)(network), name)
     runner, refusal = PyTorch(1), ""
     for _ in range(ATTEMPTS):
         monitor.begin()
@@ -72,10 +79,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="networks; all by default")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each network")
+    parser.add_argument("--busy", action="store_true", help="count all runs, in the processor's time")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     names, samples = options.names or list(INPUTS), list[Sample]()
-    monitor = Monitor.starting(RuntimeReference(1))
+    monitor = None if options.busy else Monitor.starting(RuntimeReference(1))
     for name in names:
         try:
             found = measured(name, options.seconds, monitor)

@@ -39,12 +39,14 @@ class PyTorch:
     """Eager PyTorch on this machine with ``threads`` threads, on ``cpu`` or ``cuda``.
 
     On ``cuda`` a node's time is that between events in the stream before and after it: what the device takes, or waits
-    for the launch. ``dims`` are the extents of symbolic dimensions, ``"*"`` those of all others.
+    for the launch. ``dims`` are the extents of symbolic dimensions, ``"*"`` those of all others. On ``cpu``, ``clock``
+    tells seconds; that of a thread's own time leaves out what other processes take.
     """
 
     threads: int
     device: str = "cpu"
     dims: Mapping[str, int] | None = None
+    clock: Callable[[], float] = perf_counter
 
     def __post_init__(self) -> None:
         torch = torch_of()
@@ -81,7 +83,7 @@ class PyTorch:
         """
         torch = torch_of()
         runs = self._runs(model)
-        clock = _CudaClock(len(runs.program.steps)) if self.device == "cuda" else _HostClock()
+        clock = _CudaClock(len(runs.program.steps)) if self.device == "cuda" else _HostClock(self.clock)
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -168,19 +170,22 @@ def _enough(nodes: Sequence[float], whole: Sequence[float] | None, fewest: int) 
 
 
 class _HostClock:
-    """Times runs by the host's clock: torch's functions return when they are done."""
+    """Times runs by a clock of the host's: torch's functions return when they are done."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
 
     def nodes(self, runs: _Runs) -> list[float]:
         """Seconds of each step of a run."""
         marks: list[float] = []
-        runs.program.run(runs.feeds, lambda: marks.append(perf_counter()))
+        runs.program.run(runs.feeds, lambda: marks.append(self._now()))
         return [after - before for before, after in pairwise(marks)]
 
     def whole(self, runs: _Runs) -> float:
         """Seconds of a run."""
-        start = perf_counter()
+        start = self._now()
         runs.whole()
-        return perf_counter() - start
+        return self._now() - start
 
 
 class _CudaClock:
