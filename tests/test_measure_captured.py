@@ -22,6 +22,7 @@ from graphs.calibration.measure.profile import Joined, join
 from graphs.calibration.measure.pytorch import PyTorch
 from graphs.calibration.measure.samples_file import read_samples
 from graphs.frontends.torch_factory import parse_input
+from graphs.frontends.torch_records import Call
 from graphs.targets import Target, load_target
 from graphs.tools.calibrating.machine import Bench
 from graphs.tools.calibrating.models import Describe
@@ -177,6 +178,17 @@ def test_whole_runs_are_those_of_the_users_own_module(here: Path) -> None:
 def test_what_cannot_be_run_by_itself_is_refused_by_name(here: Path, name: str, says: str) -> None:
     with pytest.raises(CalibrationError, match=says):
         PyTorch(1).execute(network(here, name, "2x3"), 0.05)
+
+
+def test_only_operators_with_an_entry_are_run(here: Path, tmp_path: Path) -> None:
+    """A hostile file may name operators that write to the disk: from_file makes the file that it maps."""
+    target = tmp_path / "made"
+    call = Call("aten.from_file", "default", (("filename", str(target)), ("shared", True), ("size", 64)), (), "evil")
+    one = network(here, "Convolutional")
+    evil = replace(one, own=None, body=replace(one.body, calls=[call, *one.body.calls]))
+    with pytest.raises(CalibrationError, match=r'aten.from_file \(node "evil"\) has no entry'):
+        PyTorch(1).execute(evil, 0.05)
+    assert not target.exists()
 
 
 def test_onnxruntime_says_that_it_runs_onnx_models(here: Path) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from ...calibration.errors import CalibrationError
-from ...frontends.torch_launches import launched
+from ...frontends.torch_launches import COMPOSITES, launched
 from ...frontends.torch_records import Argument, Body, Call, Reference, TensorSpec, references
 from ...ir import Kind, definition
 from ...ir.counts import substituted, symbols_of
@@ -57,6 +57,8 @@ def runner_of(call: Call, device: str, dims: Mapping[str, int]) -> tuple[tuple[s
     """
     if any(isinstance(argument, Body) for _, argument in call.arguments):
         raise _refused(call, "runs functions of its own")
+    if not _is_known(call.operator):
+        raise _refused(call, "has no entry, so that nobody knows what it does")
     operator = _operator(call)
     given = {word: _made(word, argument, call, device, dims) for word, argument in call.arguments}
     names = tuple(
@@ -65,6 +67,12 @@ def runner_of(call: Call, device: str, dims: Mapping[str, int]) -> tuple[tuple[s
     places = iter(range(len(names)))
     shape = {word: _placed(argument, given[word], places) for word, argument in call.arguments}
     return names, _Chosen([_caller(function, operator, shape) for function in (*_bindings(call), operator)])
+
+
+def _is_known(operator: str) -> bool:
+    """Whether there is an entry for an operator: a file from anywhere may name some that write to the disk."""
+    plain = operator.removesuffix("_")
+    return operator in COMPOSITES or definition(operator) is not None or definition(plain) is not None
 
 
 # -- which function ----------------------------------------------------------------------------------------------------
@@ -76,7 +84,7 @@ def _operator(call: Call) -> Any:
     found: Any = torch.ops
     for part in (*call.operator.split("."), call.overload or "default"):
         found = getattr(found, part, None)
-    if found is None:
+    if not isinstance(found, torch._ops.OpOverload):
         raise _refused(call, "is no operator of this PyTorch")
     return found
 
