@@ -75,7 +75,8 @@ def _fold(graph: Graph) -> int:
 def _keeping(options: Any) -> Rewrite:
     kept = operators(option(options, "fold_constants", "keep"))
     by_type = options.get("by_type") is True
-    return lambda graph: fold_constants(graph, kept, by_type) + drop_dead(graph)
+    dialects = frozenset(name for name in kept if name.endswith(".*"))
+    return lambda graph: fold_constants(graph, kept, by_type) + drop_dead(graph, dialects)
 
 
 def _dropping(options: Any) -> Rewrite:

@@ -20,7 +20,7 @@ def fold_constants(graph: Graph, keep: Collection[str] = (), by_type: bool = Fal
     """
     folded, kept = 0, frozenset(keep)
     for op in graph.body:
-        if op.results and not op.regions and not {op.name, f"{op.dialect}.*"} & kept and _foldable(op, by_type):
+        if op.results and not op.regions and not _is_one_of(op, kept) and _foldable(op, by_type):
             results = [(value.name, value.type) for value in op.results]
             known = folded_attributes(operands_read(op))
             constants = [graph.add(CONSTANT, [], [result], known, loc=op.loc, before=op).result for result in results]
@@ -29,6 +29,10 @@ def fold_constants(graph: Graph, keep: Collection[str] = (), by_type: bool = Fal
                 graph.rename(constant, name)
             folded += 1
     return folded
+
+
+def _is_one_of(op: Op, names: frozenset[str]) -> bool:
+    return op.name in names or f"{op.dialect}.*" in names
 
 
 def _foldable(op: Op, by_type: bool) -> bool:
@@ -83,14 +87,16 @@ def _hashable_item(value: Attribute) -> object:
     return tuple(map(_hashable_item, value)) if isinstance(value, tuple) else value
 
 
-def drop_dead(graph: Graph) -> int:
+def drop_dead(graph: Graph, keep: Collection[str] = ()) -> int:
     """Remove operations whose results nothing reads; return how many. Inputs stay, unused constants go.
 
-    What has no results, or writes in place, is there for its effect: it writes a variable, or a module's buffer.
+    What has no results, or writes in place, is there for its effect: it writes a variable, or a module's buffer. A
+    runtime that runs all that a program says is to ``keep`` the operators that it is written in.
     """
+    kept = frozenset(keep)
     removed = 0
     for op in reversed(graph.ops):
-        effect = not op.results or op.attributes.get("inplace") is True
+        effect = not op.results or op.attributes.get("inplace") is True or _is_one_of(op, kept)
         if op.name != INPUT and not effect and not graph.users(op):
             graph.erase(op)
             removed += op.name != CONSTANT

@@ -45,6 +45,7 @@ class Convolutional(nn.Module):
         self.deep = nn.Conv2d(8, 8, 3, 1, 1, groups=8)
         self.head = nn.Linear(8, 5)
     def forward(self, x):
+        torch.ones(3)  # nobody reads it, and it is made all the same
         x = self.stem(x)
         return self.head(torch.flatten(F.adaptive_avg_pool2d(x + F.silu(self.deep(x)), 1), 1))
 
@@ -81,8 +82,8 @@ def weightless():
         return Convolutional()
 """
 NETWORKS = {
-    "Convolutional": (["1x3x16x16"], ["conv2d", "batch_norm", "relu", "conv2d", "silu", "add", "adaptive_avg_pool2d",
-                                      "linear"]),
+    "Convolutional": (["1x3x16x16"], ["ones", "conv2d", "batch_norm", "relu", "conv2d", "silu", "add",
+                                      "adaptive_avg_pool2d", "linear"]),
     "Block": (["1x5x16", "mask=1x1x5x5"], ["arange", "_to_copy", "cos", "layer_norm", "mul", "linear",
                                            "scaled_dot_product_attention", "linear", "cat"]),
     "Recurrent": (["i64:1x4"], ["embedding", "zeros", "zeros", "lstm", "linear"]),

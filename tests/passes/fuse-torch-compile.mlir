@@ -60,3 +60,21 @@
   %y = "aten.add"(%m, %r) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
   "graphs.output"(%y) : (tensor<2x8xf32>) -> ()
 }) {sym_name = "waits"} : () -> ()
+
+// -----
+
+// What nobody reads is not run, but for what is written in place: a buffer of the module's.
+// CHECK: %written = "aten.add"(%state, %x)
+// CHECK-NOT: %unread
+// CHECK: %y = "aten.linear"
+// CHECK: sym_name = "read"
+
+"graphs.graph"() ({
+  %x = "graphs.input"() : () -> tensor<1x8xf32>
+  %state = "graphs.constant"() : () -> tensor<1x8xf32>
+  %w = "graphs.constant"() : () -> tensor<8x8xf32>
+  %written = "aten.add"(%state, %x) {inplace = true} : (tensor<1x8xf32>, tensor<1x8xf32>) -> tensor<1x8xf32>
+  %unread = "aten.relu"(%x) : (tensor<1x8xf32>) -> tensor<1x8xf32>
+  %y = "aten.linear"(%x, %w) : (tensor<1x8xf32>, tensor<8x8xf32>) -> tensor<1x8xf32>
+  "graphs.output"(%y) : (tensor<1x8xf32>) -> ()
+}) {sym_name = "read"} : () -> ()
