@@ -17,7 +17,7 @@ from ...targets import Target
 from ...targets.machine import read_machine
 from .settings import measured_runtime
 
-__all__ = ["Bench", "bench", "caches_of", "cores_withheld", "threads_of"]
+__all__ = ["Bench", "bench", "caches_of", "cores_withheld", "largest_cache", "threads_of"]
 
 _ONE_THREAD = "1-thread"
 _GPU = "gpu"
@@ -59,8 +59,7 @@ def bench(target: Target) -> Iterator[Bench]:
     with pinned(threads) as cores:
         runner = _runner(runtime, threads, "cuda" if target.device.device_class == _GPU else "cpu")
         environment = read_environment(target.runtime.name, threads, cores)
-        largest = max((cache.size for cache in read_machine().caches), default=0)
-        yield Bench(runner, RuntimeReference(threads, largest), environment, threads)
+        yield Bench(runner, RuntimeReference(threads, largest_cache()), environment, threads)
 
 
 def _runner(runtime: str, threads: int, device: str) -> Runner:
@@ -78,7 +77,15 @@ def _runner(runtime: str, threads: int, device: str) -> Runner:
 def caches_of(target: Target) -> Caches:
     """Return the caches that streams are sized by: all memories of the target but the last that hold data.
 
+    Of a cache that a virtual machine shares, the target has a share; what no cache holds must exceed the whole of it.
     A device that tells none is taken for a common one.
     """
-    sizes = sorted({int(level.size) for level in target.device.memories[:-1] if level.size and level.size >= 1024})
-    return Caches(tuple(sizes)) if sizes else Caches()
+    sizes = {int(level.size) for level in target.device.memories[:-1] if level.size and level.size >= 1024}
+    if sizes and target.device.device_class != _GPU:
+        sizes.add(largest_cache())
+    return Caches(tuple(sorted(sizes))) if sizes else Caches()
+
+
+def largest_cache() -> int:
+    """Return the bytes of this machine's largest cache, as the system tells them; 1 KiB where it does not."""
+    return max((cache.size for cache in read_machine().caches), default=1024)
