@@ -192,9 +192,10 @@ def test_arithmetic_that_turns_out_faster_for_good_is_the_new_baseline() -> None
     speed = Speed()
     monitor = watched(speed)
     speed.memory = 0.8
-    assert not any(monitor.faster() for _ in range(20) if monitor.pause())
+    assert not any(monitor.faster() for _ in range(60) if monitor.pause())
     speed.arithmetic = 0.9
-    found = [monitor.pause() and monitor.faster() for _ in range(20)]
+    assert not any(monitor.pause() and monitor.faster() for _ in range(20)), "a short spell is no new baseline"
+    found = [monitor.pause() and monitor.faster() for _ in range(40)]
     assert any(found) and monitor.baseline.gemm == pytest.approx(1.8e-4)
     assert slowness(monitor.baseline, monitor.last) == 1.0
 

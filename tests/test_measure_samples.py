@@ -164,6 +164,22 @@ def test_done_needs_all_of_a_benchmark(tmp_path: Path) -> None:
     assert len(torn.content.samples) == 2 and not torn.content.done and torn.complete == len(lines[0]) + len(lines[1])
 
 
+def test_samples_are_given_at_the_usual_speed(tmp_path: Path) -> None:
+    """A campaign that began in a quick moment: its baseline is 5 % faster than the machine usually is."""
+    path = tmp_path / "s.jsonl"
+    with SamplesWriter(path, SETTING, ENVIRONMENT) as writer:
+        writer.reference(Reading(1.0, 1.9e-4, 1e-3), baseline=True)
+        for at in range(2, 9):
+            writer.reference(Reading(float(at), 2e-4, 1e-3))
+        writer.add("one", [sample(1e-3)], SETTING)
+    found = read_samples(path)
+    assert found.rows[0].sample.seconds.median == 1e-3
+    (given,) = found.samples
+    assert given.seconds.median == pytest.approx(1e-3 * 2 / 1.9)
+    assert given.drift == pytest.approx(found.rows[0].sample.drift * 1.9 / 2)
+    assert found.typical == Reading(8.0, 2e-4, 1e-3)
+
+
 def test_a_faster_baseline_brings_earlier_samples_to_its_speed(tmp_path: Path) -> None:
     """A campaign that began in a slow spell finds the machine's speed later; twice as slow is no measurement at all."""
     for slow, left in ((1.1, 1), (2.0, 0)):

@@ -43,6 +43,7 @@ __all__ = [
     "RuntimeReference",
     "baseline_of",
     "drift",
+    "level_of",
     "slowness",
 ]
 
@@ -165,7 +166,7 @@ def baseline_of(readings: Sequence[Reading]) -> Reading:
     """
     if not readings:
         raise CalibrationError("no reading of the reference kernel to take a baseline from")
-    found = _level_of(readings)
+    found = level_of(readings)
     if not all(math.isfinite(seconds) and seconds > 0 for seconds in (found.gemm, found.stream)):
         raise CalibrationError(
             f"the reference kernel took {found.gemm!r} s and {found.stream!r} s: the clock is broken"
@@ -182,7 +183,7 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = _STEA
     """
     if not during:
         return Drift(1.0, f"other processes, or changes of speed above {LARGEST_MOVE:.0%}, disturbed every run")
-    level, count = _level_of(during), len(during)
+    level, count = level_of(during), len(during)
     gemm, stream = level.gemm / baseline.gemm, level.stream / baseline.stream
     of_gemm, of_stream = flicker.gemm**2 / count, flicker.stream**2 / count
     factor = math.exp(math.log(gemm) / (1 + of_gemm / _EXPECTED_DRIFT**2))
@@ -298,13 +299,13 @@ class Monitor:
 
     def _level(self) -> Reading:
         """The median of the last readings."""
-        return _level_of(self._recent)
+        return level_of(self._recent)
 
     def faster(self) -> Reading | None:
-        """Return the machine's present speed if that is above the baseline's for good: the new baseline."""
-        if len(self._recent) < _RECENT:
+        """Return the machine's usual speed if that is above the baseline's by now: the new baseline."""
+        if len(self._usual) < _USUAL:
             return None
-        level = self._level()
+        level = level_of(self._usual)
         if self.baseline.gemm / level.gemm > 1 + self._tolerances()[0]:
             self.baseline = level
             return level
@@ -329,8 +330,8 @@ def _tolerance(flicker: float) -> float:
     return min(max(LARGEST_MOVE, _SIGMAS * flicker), LARGEST_FLICKER)
 
 
-def _level_of(readings: Sequence[Reading]) -> Reading:
-    """The median of several readings, at the time of the last."""
+def level_of(readings: Sequence[Reading]) -> Reading:
+    """Return the median of several readings, at the time of the last."""
     gemm, stream = median([one.gemm for one in readings]), median([one.stream for one in readings])
     return Reading(readings[-1].at, gemm, stream)
 

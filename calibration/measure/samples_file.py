@@ -19,7 +19,7 @@ from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
 from .environment import Environment
-from .reference import LARGEST_DRIFT, Reading, slowness
+from .reference import LARGEST_DRIFT, Reading, level_of, slowness
 
 __all__ = ["FORMAT", "VERSION", "Refused", "SampleRow", "SamplesFile", "Torn", "header_line", "line", "parse_samples",
            "read_samples", "sample_line"]  # fmt: skip
@@ -48,7 +48,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class SamplesFile:
-    """What a file of samples holds; ``done`` are the complete benchmarks, ``baseline`` the campaign's speed."""
+    """What a file of samples holds; ``done`` are the complete benchmarks.
+
+    ``baseline`` is the speed that the times of ``rows`` refer to: the machine's when the campaign began, or when it
+    turned out faster. That may have been a quick or a slow moment, so samples are given at the ``typical`` speed.
+    """
 
     setting: Setting
     environment: Environment
@@ -68,9 +72,18 @@ class SamplesFile:
         """The settings that samples were measured in, in the order of their first."""
         return tuple(dict.fromkeys(row.setting for row in self.rows))
 
+    @property
+    def typical(self) -> Reading | None:
+        """The campaign's usual speed: the median of all readings of the reference."""
+        return level_of(self.references) if self.references else None
+
     def of(self, setting: Setting) -> tuple[Sample, ...]:
-        """The samples of one setting."""
-        return tuple(row.sample for row in self.rows if row.setting == setting)
+        """The samples of one setting, at the campaign's usual speed."""
+        found = [row.sample for row in self.rows if row.setting == setting]
+        if self.baseline is None or self.typical is None or self.baseline.gemm == self.typical.gemm:
+            return tuple(found)
+        factor = slowness(self.typical, self.baseline)
+        return tuple(_at_speed(sample, factor) for sample in found)
 
 
 @dataclass(frozen=True, slots=True)

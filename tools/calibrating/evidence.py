@@ -47,8 +47,8 @@ def environment_of(file: SamplesFile) -> dict[str, Scalar]:
     for field in dataclasses.fields(file.environment):
         value = getattr(file.environment, field.name)
         found[field.name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-    if file.baseline is not None:
-        found.update(zip(BASELINE, (file.baseline.gemm, file.baseline.stream), strict=True))
+    if file.typical is not None:
+        found.update(zip(BASELINE, (file.typical.gemm, file.typical.stream), strict=True))
     return found
 
 
