@@ -20,7 +20,7 @@ from .profile import Profile, read_profile, write_profile
 from .sample import Setting
 
 __all__ = [
-    "FIRST_PRINCIPLES", "MACHINE", "SHIPPED", "USER", "Found", "Stored", "evidence_folder", "find", "install",
+    "FIRST_PRINCIPLES", "HOST", "MACHINE", "SHIPPED", "USER", "Found", "Stored", "evidence_folder", "find", "install",
     "list_evidence", "path_of",
 ]  # fmt: skip
 

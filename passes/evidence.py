@@ -97,8 +97,7 @@ def _found(target: Target, setting: Setting) -> store.Found:
     from ..calibration import store
     from ..calibration.measure.environment import machine_id
 
-    kept = any((store.evidence_folder(layer) / setting.device).is_dir() for layer in (store.USER, store.SHIPPED))
-    machine = machine_id(setting.runtime) if kept and setting.device == store.HOST else ""
+    machine = machine_id(setting.runtime) if setting.device == store.HOST else ""
     return store.find(setting, machine, _nearest_modes(target))
 
 

@@ -30,6 +30,8 @@ from graphs.calibration.sample import Sample, Setting, Statistics
 from graphs.calibration.store import Found, find, install, list_evidence, path_of
 from graphs.ir import DType
 from graphs.ir.primitives import Conv, Elementwise, Gemm
+from graphs.passes.evidence import find_evidence
+from graphs.targets import load_target
 
 ROOT = Path(__file__).parents[1]
 SETTING = Setting("host", "onnxruntime-cpu", "1-thread", "fp32")
@@ -360,6 +362,16 @@ def test_evidence_of_another_machine_is_not_used_and_that_is_said(layers: Path) 
         assert found.fallbacks[0] == f"{path}: was measured on another machine (this-one; {words}), so it is not used"
     install(profile(environment={}))
     assert "does not say on which machine" in find(SETTING, "this-one").fallbacks[0]
+
+
+def test_reports_find_what_ships_for_this_machine(layers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody ever measured here, so that there is no folder for ``host`` at all."""
+    path = layers / "shipped" / "this-one" / "onnxruntime-cpu@1-thread.fp32.json.gz"
+    path.parent.mkdir(parents=True)
+    write_profile(profile(), path)
+    monkeypatch.setattr("graphs.calibration.measure.environment.machine_id", lambda *_: "this-one")
+    found = find_evidence(load_target("host@1-thread"), DType.F32)
+    assert (found.source.layer, found.source.file) == ("shipped", str(path)) and found.predictor is not None
 
 
 def test_what_ships_for_a_kind_of_host_is_found_by_the_machine(layers: Path) -> None:

@@ -10,7 +10,7 @@ from calibrated import ROOT, own_data_home
 
 import graphs
 from graphs.calibration.profile import Profile
-from graphs.calibration.store import SHIPPED, Stored, list_evidence
+from graphs.calibration.store import HOST, SHIPPED, Stored, list_evidence
 
 __all__ = ["own_data_home"]
 
@@ -30,7 +30,11 @@ def profiles() -> list[Profile]:
 def test_everything_that_ships_can_be_used_and_says_whose_it_is() -> None:
     assert len(shipped()) >= len(SPECS) and not [stored.error for stored in shipped() if stored.error]
     for profile in profiles():
-        assert profile.sources and all(one.url and one.licence for one in profile.sources)
+        assert profile.setting is not None
+        if profile.setting.device == HOST:  # measured by graphs-calibrate itself
+            assert {"machine", "cpu", "libraries", "date"} <= profile.environment.keys()
+        else:
+            assert profile.sources and all(one.url and one.licence for one in profile.sources)
         assert profile.validation is not None and profile.validation.models_tested >= 10
 
 
