@@ -368,7 +368,7 @@ def test_reports_find_what_ships_for_this_machine(layers: Path, monkeypatch: pyt
     """Though nobody ever measured here, so that there is no folder for ``host`` at all."""
     path = layers / "shipped" / "this-one" / "onnxruntime-cpu@1-thread.fp32.json.gz"
     path.parent.mkdir(parents=True)
-    write_profile(profile(), path)
+    write_profile(profile(estimator={}), path)
     monkeypatch.setattr("graphs.calibration.measure.environment.machine_id", lambda *_: "this-one")
     found = find_evidence(load_target("host@1-thread"), DType.F32)
     assert (found.source.layer, found.source.file) == ("shipped", str(path)) and found.predictor is not None
