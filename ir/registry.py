@@ -222,7 +222,10 @@ def lowering(op: Op) -> Lowering:
 
 
 def infer_types(op: Op) -> Sequence[Type] | None:
-    """Return the result types that an operation's entry infers; ``None`` where it cannot, or the operation is wrong."""
+    """Return the types that an operation's entry infers for the results that it has.
+
+    ``None`` where it cannot, or the operation is wrong.
+    """
     entry = definition(op.name)
     if entry is None or entry.infer is None:
         return None
@@ -230,7 +233,7 @@ def infer_types(op: Op) -> Sequence[Type] | None:
         types = entry.infer(op)
     except MALFORMED:
         return None
-    return types if types is None or all(map(possible, types)) else None
+    return types[: len(op.results)] if types is not None and all(map(possible, types)) else None
 
 
 def misfit(op: Op) -> str | None:
