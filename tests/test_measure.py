@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,8 @@ from graphs.calibration.measure.reference import (
     slowness,
 )
 from graphs.calibration.measure.statistics import half_width, precise_enough, repeat, statistics, total
+from graphs.targets import load_target
+from graphs.tools.calibrating.machine import caches_of
 
 # -- statistics ------------------------------------------------------------------------------------------------------
 
@@ -218,6 +221,24 @@ def test_the_system_tells_how_long_threads_waited() -> None:
     after = account()
     assert not before or after[threading.get_native_id()][0] > before[threading.get_native_id()][0]
     assert kept_waiting({}, {}, 1.0) == 0.0
+
+
+def test_a_thread_that_ends_meanwhile_leaves_the_others_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.calibration.measure.presence._TASKS", tmp_path)
+    for thread in ("7", "8", "9"):
+        (tmp_path / thread).mkdir()
+    for thread in ("7", "9"):
+        (tmp_path / thread / "schedstat").write_text("2000000000 500000000 12\n")
+    assert account() == {7: (2.0, 0.5), 9: (2.0, 0.5)}
+    monkeypatch.setattr("graphs.calibration.measure.presence._TASKS", tmp_path / "nowhere")
+    assert account() == {}
+
+
+def test_what_no_cache_holds_exceeds_the_whole_of_a_shared_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphs.tools.calibrating.machine.largest_cache", lambda: 2 << 30)
+    assert caches_of(load_target("host@1-thread")).sizes[-1] == 2 << 30
 
 
 def test_blocks_without_the_processor_do_not_count() -> None:

@@ -22,12 +22,12 @@ _WORKING = 0.1
 def account() -> Account:
     """Return the account of this process's threads; empty where the system keeps none."""
     found = {}
-    try:
-        for task in _TASKS.iterdir():
+    for task in _TASKS.iterdir() if _TASKS.is_dir() else ():
+        try:
             ran, waited, _ = (task / "schedstat").read_text(encoding="ascii").split()
-            found[int(task.name)] = int(ran) * 1e-9, int(waited) * 1e-9
-    except (OSError, ValueError):  # a thread ended meanwhile, or there is no such file
-        return found
+        except (OSError, ValueError):  # it ended meanwhile, or this system keeps no such account
+            continue
+        found[int(task.name)] = int(ran) * 1e-9, int(waited) * 1e-9
     return found
 
 
