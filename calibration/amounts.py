@@ -4,8 +4,11 @@ The amounts are those that implementations of these kernels are known to be made
 multiply-accumulates with channels padded to the vector's width and rows to the register tile, partial sums that are
 stored and loaded again for each block of input channels, rows that a loop starts on, bytes by where they come from.
 What each costs on a machine, if anything, is fitted (:mod:`graphs.calibration.rates`); an amount that costs nothing
-there gets a rate of zero. Blocks of 16 channels, tiles of 6 and 12 rows and passes of 256 over the inner dimension are
-those of onnxruntime's MLAS on AVX-512 (``core/mlas/lib``: ``snchwc.cpp``, ``sgemm.cpp``).
+there gets a rate of zero. Blocks of channels, tiles of rows and passes of 256 over the inner dimension are those of
+onnxruntime's MLAS (``core/mlas/lib``: ``snchwc.cpp``, ``sgemm.cpp``, ``amd64``).
+
+Threads that are done wait for the last one: where work does not divide evenly among them, or only one takes part
+(:mod:`graphs.calibration.division`), amounts are as many times larger as the busiest thread has more than its share.
 """
 
 from __future__ import annotations
@@ -27,16 +30,15 @@ from ..ir.primitives import (
     Softmax,
     Window,
 )
+from .division import division
 from .features import inside_share
 from .kernel import Kernel
+from .processor import GEMM_COLUMNS, Processor
 
 __all__ = ["amounts", "family"]
 
 Amounts = dict[str, float]
 
-_BLOCK = 16
-_FILTER_BLOCKS = 4
-_CONV_ROWS, _GEMM_ROWS = 6, 12
 _INNER_PASS = 256
 _SHORT_RUN = 16
 _MATRIX = 2
@@ -63,17 +65,17 @@ def family(kernel: Kernel) -> str:
 
 
 @lru_cache(maxsize=65536)
-def amounts(kernel: Kernel, near_bytes: int) -> Mapping[str, float]:
-    """Return the amounts of a kernel by name, in thousands of elements, bytes, or multiply-accumulates.
-
-    ``near_bytes`` is what the caches hold from one kernel to the next; what is larger comes from far.
-    """
+def amounts(kernel: Kernel, processor: Processor) -> Mapping[str, float]:
+    """Return the amounts of a kernel by name, in thousands of elements, bytes, or multiply-accumulates."""
     found: Amounts = {"launch": float(kernel.launches)}
     for primitive in kernel.primitives:
-        for name, amount in _primitive(primitive, kernel, near_bytes).items():
-            found[name] = found.get(name, 0.0) + amount / 1000
-    for name, amount in _traffic(kernel, near_bytes).items():
-        found[name] = amount / 1000
+        busiest = division(primitive, kernel, processor).busiest
+        for name, amount in _primitive(primitive, kernel, processor).items():
+            found[name] = found.get(name, 0.0) + amount * busiest / 1000
+    whole = division(kernel.main, kernel, processor)
+    found["launch of threads"] = float(kernel.launches) * (whole.threads > 1)
+    for name, amount in _traffic(kernel, processor.near_bytes).items():
+        found[name] = amount * whole.busiest / 1000
     return {name: amount for name, amount in found.items() if amount}
 
 
@@ -90,14 +92,15 @@ def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
     }
 
 
-def _primitive(primitive: Primitive, kernel: Kernel, near_bytes: int) -> Amounts:
+def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Amounts:
     match primitive:
         case Conv():
-            return _conv(primitive)
+            return _conv(primitive, processor)
         case Gemm():
-            return _gemm(primitive, near_bytes)
+            return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
-            return {"softmax": rows * columns, "softmax rows": rows, "softmax tails": rows * (columns % _BLOCK)}
+            tails = rows * (columns % processor.lanes)
+            return {"softmax": rows * columns, "softmax rows": rows, "softmax tails": tails}
         case Normalization(groups=groups, size=size):
             return {"normalised": groups * size * primitive.per_element, "normalised groups": groups}
         case Reduction(elements=elements, results=results):
@@ -107,10 +110,10 @@ def _primitive(primitive: Primitive, kernel: Kernel, near_bytes: int) -> Amounts
         case Window(results=results, window=window):
             return {f"window {primitive.function}": results * window, "windows": results}
         case Gather(rows=rows, row_elements=row_elements):
-            far = rows if kernel.swept_bytes > near_bytes else 0
+            far = rows if kernel.swept_bytes > processor.near_bytes else 0
             return {"gathered": rows * row_elements, "gathered rows": rows, "gathered rows from far": far}
         case Copy():
-            return _copy(primitive, near_bytes)
+            return _copy(primitive, processor.near_bytes)
         case Elementwise():
             return {f"elements of {primitive.function}": primitive.elements}
         case Scan():
@@ -130,42 +133,43 @@ def _copy(copy: Copy, near_bytes: int) -> Amounts:
     }
 
 
-def _conv(conv: Conv) -> Amounts:
+def _conv(conv: Conv, processor: Processor) -> Amounts:
+    block, rows = processor.lanes, processor.conv_rows
     groups = max(1, conv.groups)
     filters, inner = conv.out_channels // groups, conv.in_channels // groups
     results, taps, inside = conv.batch * prod(conv.out_size), prod(conv.kernel), inside_share(conv)
     width = max(1, conv.out_size[-1] if conv.out_size else 1)
     strided = max(conv.strides, default=1) > 1
     if conv.groups > 1 and conv.groups == conv.in_channels:
-        padded = _up(conv.groups, _BLOCK) * filters
+        padded = _up(conv.groups, block) * filters
         macs = results * padded * taps * inside
         return {
             "macs": macs,
             "macs strided": macs * strided,
-            "rows": results / width * padded / _BLOCK * taps,
+            "rows": results / width * padded / block * taps,
         }
-    inner_blocks = ceil(inner / _BLOCK)
-    inner_padded = inner_blocks * _BLOCK if inner >= _BLOCK else inner
-    padded = conv.groups * _up(filters, _BLOCK)
+    inner_blocks = ceil(inner / block)
+    inner_padded = inner_blocks * block if inner >= block else inner
+    padded = conv.groups * _up(filters, block)
     macs = results * padded * inner_padded * taps * inside
     row = max(1, prod(conv.out_size)) if taps == 1 else width
-    tiled = results / row * _up(row, _CONV_ROWS)
-    tile_filters = conv.groups * _up(ceil(filters / _BLOCK), _FILTER_BLOCKS) * _BLOCK
+    tiled = results / row * _up(row, rows)
+    tile_filters = conv.groups * _up(filters, processor.filter_set)
     return {
         "macs": macs,
         "macs strided": macs * strided,
         "macs in tiles": tiled * tile_filters * inner_padded * taps * inside,
         "partial sums": results * padded * inner_blocks,
-        "rows": results / width * padded / _BLOCK * taps * inner_blocks,
+        "rows": results / width * padded / block * taps * inner_blocks,
     }
 
 
-def _gemm(gemm: Gemm, near_bytes: int) -> Amounts:
+def _gemm(gemm: Gemm, processor: Processor) -> Amounts:
     calls, right = gemm.batch * gemm.steps, gemm.k * gemm.n
-    far = gemm.steps > 1 and right * gemm.dtype.bits / 8 > near_bytes / 2
+    far = gemm.steps > 1 and right * gemm.dtype.bits / 8 > processor.near_bytes / 2
     return {
         "macs": calls * gemm.m * right,
-        "macs in tiles": calls * _up(gemm.m, _GEMM_ROWS) * _up(gemm.n, _BLOCK) * gemm.k,
+        "macs in tiles": calls * _up(gemm.m, processor.gemm_rows) * _up(gemm.n, GEMM_COLUMNS) * gemm.k,
         "partial sums": calls * gemm.m * gemm.n * ceil(gemm.k / _INNER_PASS),
         "left factor": calls * gemm.m * gemm.k,
         "right factor": calls * right,

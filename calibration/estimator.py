@@ -26,6 +26,7 @@ from .errors import CalibrationError
 from .features import coordinates, features
 from .kernel import Kernel, entry
 from .prediction import NORMAL_95, Estimator, Prediction, Quality, Total
+from .processor import Processor
 from .profile import Profile
 from .rates import Rates, Timing, fit_rates, seconds_at
 from .residual import Residual, fit_residual, residual_from_json, residual_to_json
@@ -51,7 +52,6 @@ _UNSEEN_STD = 0.5
 _AT_ONCE = 400
 """Kernels that are predicted together: their covariances with the samples fit in a cache."""
 
-_NEAR_SHARE = 0.75
 _FOLDS = 5
 _FIRST_FIT = 0.5
 """The share of the time that the fit to all samples takes; the rest are those without a fold."""
@@ -60,7 +60,7 @@ _FEWEST_NETWORKS = 5
 _UNTRIED_STD = 0.08
 _SMALLEST_STD = 0.01
 _LARGEST_STD = 10.0
-_LARGEST_CACHE = 1 << 50
+_LARGEST_CACHE, _MOST_LANES, _MOST_THREADS = 1 << 50, 1 << 12, 1 << 16
 
 
 _MOST_REMEMBERED = 256
@@ -120,7 +120,7 @@ class RatesEstimator:
         residual = self.residuals.get(name)
         if residual is None:
             return float(each @ times), (_UNSEEN_STD * float(each @ times)) ** 2
-        shapes = residual.points([features(kernel) for kernel in known])
+        shapes = residual.points([features(kernel, self.rates.processor) for kernel in known])
         mean, through_shape = residual.combined(shapes, each * times)
         times = times * np.exp(mean)
         return float(each @ times), through_shape + float(each @ times**2) * residual.noise_variance
@@ -130,9 +130,10 @@ class RatesEstimator:
         if residual is None:
             return [self._without_residual(kernel) for kernel in kernels]
         rates = self.rates.families.get(name, self.rates.common)
-        work = [amounts(kernel, self.rates.near_bytes) for kernel in kernels]
+        processor = self.rates.processor
+        work = [amounts(kernel, processor) for kernel in kernels]
         times = np.array([seconds_at(rates, each) for each in work])
-        shapes = residual.points([features(kernel) for kernel in kernels])
+        shapes = residual.points([features(kernel, processor) for kernel in kernels])
         mean, through_shape = residual.predict(shapes)
         times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance)
         same, nearest, near = residual.nearest(shapes, _NEAR)
@@ -206,12 +207,9 @@ def estimator_for(profile: Profile, roofline: Roofline) -> Estimator:
 
 
 def _from_json(written: Entry) -> RatesEstimator:
-    near = written["near_bytes"]
-    if near.count > _LARGEST_CACHE:
-        raise near.expected(f"at most {_LARGEST_CACHE}")
     families = written["rates"]["families"].items()
     rates = Rates(
-        near.count,
+        _processor_from(written),
         _rates_from(written["rates"]["common"]),
         {name: _rates_from(each) for name, each in families},
     )
@@ -223,6 +221,20 @@ def _from_json(written: Entry) -> RatesEstimator:
     return RatesEstimator(rates, residuals, shared, entries)
 
 
+def _processor_from(written: Entry) -> Processor:
+    """The processor that was fitted for; earlier versions took all to have one thread and 16 lanes."""
+    near = written["near_bytes"]
+    if near.count > _LARGEST_CACHE:
+        raise near.expected(f"at most {_LARGEST_CACHE}")
+    found = Processor(near.count)
+    for key, most in (("lanes", _MOST_LANES), ("threads", _MOST_THREADS)):
+        if key in written:
+            if not 0 < written[key].count <= most:
+                raise written[key].expected(f"from 1 to {most}")
+            found = replace(found, **{key: written[key].count})
+    return found
+
+
 def _rates_from(written: Entry) -> dict[str, float]:
     return {name: rate.share for name, rate in written.items()}
 
@@ -231,7 +243,9 @@ def _to_json(estimator: RatesEstimator) -> dict[str, Any]:
     rates = estimator.rates
     return {
         "method": METHOD,
-        "near_bytes": rates.near_bytes,
+        "near_bytes": rates.processor.near_bytes,
+        "lanes": rates.processor.lanes,
+        "threads": rates.processor.threads,
         "shared_std": estimator.shared_std,
         "rates": {
             "common": dict(rates.common),
@@ -262,23 +276,17 @@ def fit(samples: Sequence[Sample], roofline: Roofline, progress: Progress = _unt
 
 def fitted(samples: Sequence[Sample], roofline: Roofline, progress: Progress = _untold) -> RatesEstimator:
     """Return the estimator that samples make; the same samples make the same one."""
-    near = near_bytes(roofline)
-    estimator = _fitted(timings_of(samples), near, {}, lambda share: progress(_FIRST_FIT * share))
-    shared = _shared_std(samples, estimator, near, lambda share: progress(_FIRST_FIT + (1 - _FIRST_FIT) * share))
+    processor = Processor.of(roofline.target)
+    estimator = _fitted(timings_of(samples), processor, {}, lambda share: progress(_FIRST_FIT * share))
+    shared = _shared_std(samples, estimator, processor, lambda share: progress(_FIRST_FIT + (1 - _FIRST_FIT) * share))
     return replace(estimator, shared_std=shared)
 
 
-def near_bytes(roofline: Roofline) -> int:
-    """Return what the target's caches hold from one kernel to the next: three quarters of the second level."""
-    sized = [level.size for level in roofline.target.device.memories if level.size is not None]
-    return int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
-
-
 def _fitted(
-    timings: Sequence[Timing], near: int, known: Mapping[str, Residual], progress: Progress = _untold
+    timings: Sequence[Timing], processor: Processor, known: Mapping[str, Residual], progress: Progress = _untold
 ) -> RatesEstimator:
     """Rates and residuals; hyperparameters are those of the residuals that are ``known``, where they are."""
-    rates = fit_rates(timings, near)
+    rates = fit_rates(timings, processor)
     chosen: dict[str, dict[Kernel, list[Timing]]] = defaultdict(lambda: defaultdict(list))
     for timing in timings:
         if len(timing.kernels) == 1:
@@ -304,10 +312,13 @@ def _residual(
     seconds = np.array([np.median([row.seconds for row in kernels[kernel]]) for kernel in kept])
     predicted = np.array([rates.seconds(kernel) for kernel in kept])
     noise = (_CLOCK_SECONDS / seconds) ** 2
-    return fit_residual([features(kernel) for kernel in kept], np.log(seconds / predicted), noise, logs)
+    shapes = [features(kernel, rates.processor) for kernel in kept]
+    return fit_residual(shapes, np.log(seconds / predicted), noise, logs)
 
 
-def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int, progress: Progress) -> float:
+def _shared_std(
+    samples: Sequence[Sample], estimator: RatesEstimator, processor: Processor, progress: Progress
+) -> float:
     """The error that networks have beyond what their kernels' variances explain, by predicting each from the others."""
     networks = networks_of(samples)
     if len(networks) < _FEWEST_NETWORKS:
@@ -318,7 +329,7 @@ def _shared_std(samples: Sequence[Sample], estimator: RatesEstimator, near: int,
         progress(fold / _FOLDS)
         held = set(names[fold::_FOLDS])
         rest = [sample for sample in samples if sample.model not in held]
-        part = _fitted(timings_of(rest), near, estimator.residuals)
+        part = _fitted(timings_of(rest), processor, estimator.residuals)
         for name in sorted(held):
             kernels, measured = networks[name]
             seconds, variance = part.moments(kernels)

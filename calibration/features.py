@@ -1,9 +1,9 @@
 """What decides how fast a kernel runs, as numbers: the coordinates in which measurements stand near or far.
 
 All are logarithms to base 2, so that a distance of one is a factor of two whatever the quantity. Besides sizes there
-are shares of padding: how much of the work that a vectorised kernel does is on elements that are not there. Blocks of
-16 channels and rows of 6 and 12 results are those of onnxruntime's MLAS on AVX-512 (``mlas/lib``: NCHWc convolution,
-SGEMM); on other machines these coordinates carry less and the fit gives them less weight.
+are shares of padding: how much of the work that a vectorised kernel does is on elements that are not there, as
+onnxruntime's MLAS tiles it (``mlas/lib``: NCHWc convolution, SGEMM). With other runtimes these coordinates carry less
+and the fit gives them less weight.
 """
 
 from __future__ import annotations
@@ -26,19 +26,17 @@ from ..ir.primitives import (
     Window,
 )
 from .kernel import Kernel
+from .processor import FILTER_BLOCKS, GEMM_COLUMNS, Processor
 
 __all__ = ["Features", "coordinates", "features", "inside_share"]
 
 _SMALL_BYTES = 1024
 """Below this, how many bytes a kernel moves makes no difference to its time."""
 
-_CHANNEL_BLOCK = 16
-_FILTER_BLOCKS = 4
-_OUTPUT_TILE = 6
-_GEMM_ROWS = 12
 _PADDING_WEIGHT = 4.0
 """Padding acts at once and in full, sizes over powers of two: its coordinate is stretched by this."""
 
+_FEW_TILES = 4
 _UNCOUNTED_RUN = 4096
 _LEAST = 1e-3
 _MOST_TAPS = 65536
@@ -58,13 +56,13 @@ class Features:
 
 
 @lru_cache(maxsize=65536)
-def features(kernel: Kernel) -> Features:
+def features(kernel: Kernel, processor: Processor) -> Features:
     """Return a kernel's coordinates; those with the same main primitive have as many."""
     main = kernel.main
     if isinstance(main, Softmax):  # attention, however few multiply-accumulates it has, is a matter of its products
         products = [primitive for primitive in kernel.primitives if isinstance(primitive, Gemm)]
         main = max(products, key=lambda gemm: gemm.macs) if len(products) > 1 else main
-    vector = (*_traffic(kernel), *_sizes(kernel, main))
+    vector = (*_traffic(kernel), *_sizes(kernel, main, processor))
     return Features(kernel.pattern, vector)
 
 
@@ -88,12 +86,12 @@ def _traffic(kernel: Kernel) -> tuple[float, ...]:
     )
 
 
-def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
+def _sizes(kernel: Kernel, main: Primitive | None, processor: Processor) -> tuple[float, ...]:
     match main:
         case Conv():
-            return _conv(kernel, main)
+            return _conv(kernel, main, processor)
         case Gemm():
-            return _gemm(main)
+            return _gemm(main, processor)
         case Softmax():
             return _log(main.rows), _log(main.columns), 0.0
         case Normalization():
@@ -111,15 +109,15 @@ def _sizes(kernel: Kernel, main: Primitive | None) -> tuple[float, ...]:
     return 0.0, 0.0, 0.0
 
 
-def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
+def _conv(kernel: Kernel, conv: Conv, processor: Processor) -> tuple[float, ...]:
     groups = max(1, conv.groups)
     filters, inner = conv.out_channels / groups, conv.in_channels / groups
     depthwise = conv.groups == conv.in_channels
     results = prod(conv.out_size)
     width = conv.out_size[-1] if conv.out_size else 1
     row = results if set(conv.kernel) == {1} else width
-    blocks = ceil(filters / _CHANNEL_BLOCK)
-    plain_input = conv.groups == 1 and inner < _CHANNEL_BLOCK
+    block = processor.lanes
+    plain_input = conv.groups == 1 and inner < block
     read = conv.batch * conv.in_channels * prod(conv.in_size) * conv.dtype.bits / 8
     return (
         _log(conv.batch * results),
@@ -129,10 +127,10 @@ def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
         _log(prod(conv.kernel)),
         _log(max(conv.strides, default=1)),
         _log(max(conv.dilations, default=1)),
-        _padding(conv.groups if depthwise else filters, _CHANNEL_BLOCK),
-        0.0 if depthwise else _padding(inner, _CHANNEL_BLOCK),
-        _padding(blocks, _FILTER_BLOCKS),
-        _padding(row, _OUTPUT_TILE),
+        _padding(conv.groups if depthwise else filters, block),
+        0.0 if depthwise else _padding(inner, block),
+        _padding(ceil(filters / block), FILTER_BLOCKS),
+        _padding(row, processor.conv_rows),
         _log(max(1, conv.kernel[0]) / max(1, conv.kernel[-1])) if conv.kernel else 0.0,
         _log((kernel.read_bytes + 1) / (read + 1)),
         3.0 if plain_input else 0.0,
@@ -141,15 +139,15 @@ def _conv(kernel: Kernel, conv: Conv) -> tuple[float, ...]:
     )
 
 
-def _gemm(gemm: Gemm) -> tuple[float, ...]:
+def _gemm(gemm: Gemm, processor: Processor) -> tuple[float, ...]:
     return (
         _log(gemm.m),
         _log(gemm.n),
         _log(gemm.k),
         _log(gemm.batch),
         _log(gemm.steps),
-        _padding(gemm.m, _GEMM_ROWS) if gemm.m < 4 * _GEMM_ROWS else 0.0,
-        _padding(gemm.n, _CHANNEL_BLOCK),
+        _padding(gemm.m, processor.gemm_rows) if gemm.m < _FEW_TILES * processor.gemm_rows else 0.0,
+        _padding(gemm.n, GEMM_COLUMNS),
         3.0 if gemm.m == 1 else 0.0,
     )
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .amounts import amounts, family
 from .kernel import Kernel, rank
+from .processor import Processor
 
 __all__ = ["Rates", "Timing", "fit_rates", "seconds_at"]
 
@@ -51,20 +52,20 @@ class Timing:
 class Rates:
     """Seconds for each amount: of a family's kernels where it was measured, else of all kernels."""
 
-    near_bytes: int
+    processor: Processor
     common: Mapping[str, float]
     families: Mapping[str, Mapping[str, float]]
 
     def seconds(self, kernel: Kernel) -> float:
         """Return a kernel's time, which is at least 0.2 µs."""
         rates = self.families.get(family(kernel), self.common)
-        return seconds_at(rates, amounts(kernel, self.near_bytes))
+        return seconds_at(rates, amounts(kernel, self.processor))
 
     def know(self, kernel: Kernel) -> bool:
         """Whether the main part of a kernel's work, beyond its launch and its traffic, was measured anywhere."""
         if family(kernel) in self.families:
             return True
-        names = [name for name in amounts(kernel, self.near_bytes) if not name.startswith(("bytes", "launch"))]
+        names = [name for name in amounts(kernel, self.processor) if not name.startswith(("bytes", "launch"))]
         return any(name in self.common for name in names)
 
 
@@ -74,20 +75,20 @@ def seconds_at(rates: Mapping[str, float], work: Mapping[str, float]) -> float:
     return min(max(found, _SHORTEST), _LONGEST)
 
 
-def fit_rates(timings: Sequence[Timing], near_bytes: int) -> Rates:
+def fit_rates(timings: Sequence[Timing], processor: Processor) -> Rates:
     """Return the rates that predict ``timings`` best."""
     merged = _merged(timings)
-    common = _fit(merged, {}, near_bytes)
+    common = _fit(merged, {}, processor)
     by_family: dict[str, list[Timing]] = defaultdict(list)
     for timing in merged:
         if len({family(kernel) for kernel in timing.kernels}) == 1:
             by_family[family(timing.kernels[0])].append(timing)
     families = {
-        name: {**common, **_fit(rows, common, near_bytes)}
+        name: {**common, **_fit(rows, common, processor)}
         for name, rows in sorted(by_family.items())
         if len(rows) >= _FEWEST
     }
-    return Rates(near_bytes, common, families)
+    return Rates(processor, common, families)
 
 
 def _merged(timings: Sequence[Timing]) -> list[Timing]:
@@ -106,10 +107,10 @@ def _counted(kernels: tuple[Kernel, ...], seconds: float, weight: float) -> Timi
     return Timing(kernels, seconds, weight * min(_MOST_COUNTED, max(_LEAST_COUNTED, seconds / _COUNTED_ONCE)) ** 0.5)
 
 
-def _fit(timings: Sequence[Timing], prior: Mapping[str, float], near_bytes: int) -> Rate:
+def _fit(timings: Sequence[Timing], prior: Mapping[str, float], processor: Processor) -> Rate:
     from scipy.optimize import nnls
 
-    table, names = _table(timings, near_bytes)
+    table, names = _table(timings, processor)
     if not names:
         return {}
     ridge = _RIDGE * np.sqrt(len(timings)) * np.minimum(np.sqrt((table**2).mean(axis=0)), 1.0)
@@ -130,13 +131,13 @@ _UNIT = 1e-6
 """Rates are fitted in microseconds for a thousand, near one, which keeps the equations well conditioned."""
 
 
-def _table(timings: Sequence[Timing], near_bytes: int) -> tuple[Floats, list[str]]:
+def _table(timings: Sequence[Timing], processor: Processor) -> tuple[Floats, list[str]]:
     """Amounts over measured time, timings × names: a row times the rates is predicted over measured."""
     rows = []
     for timing in timings:
         total: Rate = {}
         for kernel in timing.kernels:
-            for name, amount in amounts(kernel, near_bytes).items():
+            for name, amount in amounts(kernel, processor).items():
                 total[name] = total.get(name, 0.0) + amount
         rows.append(total)
     names = sorted({name for row in rows for name in row})

@@ -8,11 +8,14 @@ networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..ir import Graph, Op, TensorType, Value
+from .patterns import PatternError
+from .rewrites import option
 
-__all__ = ["blocked_values", "reordered_bytes"]
+__all__ = ["blocked_values", "read_block", "reordered_bytes"]
 
 SameKernel = Callable[[Op, Op], bool]
 
@@ -28,6 +31,19 @@ _SAME_LAYOUT = frozenset(
     )
 )  # fmt: skip
 _SUMS = frozenset({"onnx.Add", "onnx.Sum", "onnx.Mul"})
+
+
+def read_block(options: Any) -> Callable[[int | None], int]:
+    """Return how many channels a block has by the bytes of a device's vector registers, as a rule's options say.
+
+    Raises:
+        PatternError: they do not say.
+    """
+    usual, others = option(options, "blocked_layout", "block"), options.get("of_vectors", {})
+    by_vector = {str(size): block for size, block in others.items()} if isinstance(others, Mapping) else {"": others}
+    if not all(type(block) is int and block > 0 for block in (usual, *by_vector.values())):
+        raise PatternError("blocked_layout has whole numbers: block, and of_vectors (bytes of a vector: channels)")
+    return lambda vector_bytes: by_vector.get(str(vector_bytes), usual)
 
 
 def blocked_values(graph: Graph, block: int) -> frozenset[Value]:

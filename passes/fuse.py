@@ -9,7 +9,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
 - ``split_siblings: true`` — gathers and slices that take a value apart become one split;
 - ``push_transposes: true`` — transposes move towards the outputs and cancel;
 - ``strided_views: {…}``, ``bias_kernels: {…}`` — what eager frameworks launch (:mod:`.eager`);
-- ``blocked_layout: {block: 16}`` — find the values kept channel-blocked, for the predicate ``blocked``;
+- ``blocked_layout: {block: 16, …}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``own_dequantization: true``, ``run_on_integers: {…}`` and other rewrites of quantised graphs (:mod:`.rewrites`);
 - ``match: PATTERN`` with ``becomes: OPERATOR`` and ``where`` — operations that another one replaces
   (:mod:`.replacement`);
@@ -31,7 +31,7 @@ from typing import Any
 from ..ir import CONSTANT, INPUT, OUTPUT, Fact, Graph, Kind, Location, Op, Value, kind_of
 from ..targets import RuleSource
 from .base import Context, Pass, PassError
-from .blocked_layout import blocked_values, reordered_bytes
+from .blocked_layout import blocked_values, read_block, reordered_bytes
 from .bodies import bodies_of, constant_attributes, show_constants
 from .eager import add_biases_apart, make_strided_views
 from .lower import KERNEL, QUANTIZED
@@ -194,7 +194,7 @@ def _read_step(rule: Mapping[str, Any], where: str) -> Step:
     if "chain" in rule:
         return _chain_step(rule["chain"], where)
     if "blocked_layout" in rule:
-        return _layout_step(int(option(rule["blocked_layout"], "blocked_layout", "block")))
+        return _layout_step(read_block(rule["blocked_layout"]))
     if "strided_views" in rule:
         return _strided_step(rule["strided_views"], where)
     if "bias_kernels" in rule:
@@ -217,9 +217,10 @@ def _rewrite_step(rewrite: Rewrite, where: str) -> Step:
     return lambda state: state.context.count(f"fuse: {where}", rewrite(state.graph))
 
 
-def _layout_step(block: int) -> Step:
+def _layout_step(block: Callable[[int | None], int]) -> Step:
     def apply(state: _State) -> None:
-        state.blocked, state.block = blocked_values(state.graph, block), block
+        state.block = block(state.context.target.device.vector_bytes)
+        state.blocked = blocked_values(state.graph, state.block)
 
     return apply
 

@@ -60,7 +60,7 @@ class ComputeUnit:
     """A part of the device that computes: what it runs, and how fast per precision.
 
     `peaks` are FLOP/s of all `count` copies together, one multiply-accumulate being two FLOPs; `written` are the
-    numbers as they stand in the file (`clock`, `per_cycle.fp16`, …).
+    numbers as they stand in the file (`clock`, `per_cycle.fp16`, …). `vector` is the bytes of a vector register.
     """
 
     name: str
@@ -70,6 +70,7 @@ class ComputeUnit:
     clock: Quantity | None
     count: Quantity
     written: Mapping[str, Quantity]
+    vector: Quantity | None = None
 
     def accepts(self, kind: str) -> bool:
         """Whether operators of this kind run here."""
@@ -155,6 +156,11 @@ class Device:
     def static_power(self) -> float | None:
         """Watts drawn while nothing computes, or None where nobody has said."""
         return None if self.energy is None else self.energy.idle_watts
+
+    @property
+    def vector_bytes(self) -> int | None:
+        """Bytes of the widest vector register; None where no file says."""
+        return max((int(unit.vector.value) for unit in self.units if unit.vector is not None), default=None)
 
     def best_unit(self, kind: str, precision: str) -> ComputeUnit | None:
         """The fastest unit for operators of a kind at a precision; None where no unit can do it."""

@@ -18,7 +18,7 @@ DEVICE_KEYS = (
     "schema", "name", "title", "extends", "class", "sources", "units", "memories", "energy", "tdp", "modes",
     "default_mode", "runtimes", "dispatch", "efficiency",
 )  # fmt: skip
-_UNIT_KEYS = ("title", "runs", "count", "clock", "per_cycle", "peak", "source", "note")
+_UNIT_KEYS = ("title", "runs", "count", "clock", "per_cycle", "peak", "vector", "source", "note")
 _MEMORY_KEYS = ("title", "size", "bandwidth", "per_cycle", "clock", "count", "holds", "source", "note")
 _SOURCE_KEYS = ("title", "url", "date", "note")
 _CONTENTS = ("weights", "activations")
@@ -98,12 +98,15 @@ def _unit(name: str, section: Section) -> ComputeUnit:
     clock = section.quantity("clock", "frequency") if "clock" in section else None
     if clock is not None:
         written["clock"] = clock
+    vector = section.quantity("vector", "size") if "vector" in section else None
+    if vector is not None:
+        written["vector"] = vector
     peaks = _peaks(section, clock, count, written)
     if not peaks:
         raise fail("say how fast it is: `per_cycle` with `clock`, or `peak`", section.node, section.path)
     if count is _ONE:
         del written["count"]
-    return ComputeUnit(name, section.text("title", name), _kinds(section), peaks, clock, count, written)
+    return ComputeUnit(name, section.text("title", name), _kinds(section), peaks, clock, count, written, vector)
 
 
 def _kinds(section: Section) -> frozenset[str]:

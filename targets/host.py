@@ -44,6 +44,7 @@ class _Host:
         told = machine.flags or frozenset(self._assumed_flags())
         self.vector = self._best(top.section("instruction_sets"), told)
         self.matrix = self._best(top.section("matrix_sets"), told)
+        self.register = self._widest(top.section("instruction_sets"), told)
         self.clock = self._clock()
         self.cores = self._cores()
 
@@ -56,7 +57,7 @@ class _Host:
         """For each precision, the widest row whose instruction sets the machine has."""
         best: dict[str, Quantity] = {}
         for _, row in rows.sections():
-            row.only("needs", "vendor", "family", "per_cycle", "source", "note")
+            row.only("needs", "vendor", "family", "per_cycle", "vector", "source", "note")
             if not self._fits(row, flags):
                 continue
             work = row.section("per_cycle")
@@ -66,6 +67,13 @@ class _Host:
                 if precision not in best or found.value > best[precision].value:
                     best[precision] = found
         return best
+
+    def _widest(self, rows: Section, flags: frozenset[str]) -> Quantity | None:
+        """The widest vector register of the rows that the machine has: its flags say so, nothing is assumed."""
+        fitting = [row for _, row in rows.sections() if "vector" in row and self._fits(row, flags)]
+        sizes = [row.quantity("vector", "size").value for row in fitting]
+        where = self.machine.where.get("cpu", "")
+        return Quantity(max(sizes), "B", "os", where, "the widest of its instruction sets") if sizes else None
 
     def _fits(self, row: Section, flags: frozenset[str]) -> bool:
         vendor = row.text("vendor") if "vendor" in row else self.machine.vendor
@@ -85,12 +93,13 @@ class _Host:
 
     def units(self) -> Node:
         """The vector units of all usable cores, and the matrix units where there are any."""
-        units = {"simd": self._unit(self.vector, "all", "vector units")}
+        register = {"vector": _number(self.register, "size")} if self.register is not None else {}
+        units = {"simd": self._unit(self.vector, "all", "vector units", register)}
         if self.matrix:
-            units["matrix"] = self._unit(self.matrix, "contraction", "matrix units")
+            units["matrix"] = self._unit(self.matrix, "contraction", "matrix units", {})
         return _mapping(units)
 
-    def _unit(self, work: dict[str, Quantity], runs: str, title: str) -> Node:
+    def _unit(self, work: dict[str, Quantity], runs: str, title: str, more: dict[str, Node]) -> Node:
         per_cycle = _mapping({precision: _number(each, "work per cycle") for precision, each in work.items()})
         count = Quantity(self.cores, "", "os", "/sys/devices/system/cpu", self._count_note())
         children = {
@@ -100,7 +109,7 @@ class _Host:
             "clock": _number(self.clock, "frequency"),
             "per_cycle": per_cycle,
         }
-        return _mapping(children)
+        return _mapping({**children, **more})
 
     def _count_note(self) -> str:
         quota = self.machine.quota
@@ -145,6 +154,13 @@ class _Host:
         return Quantity(each.value * cores * self.clock.value, "B/s", each.source, each.where, note)
 
     def _dram(self, cores: int) -> Quantity:
+        """What so many cores draw from main memory: no more than passes their last cache."""
+        told, last = self._dram_alone(cores), self._width(max(self._levels()), cores)
+        if told.value <= last.value:
+            return told
+        return Quantity(last.value, "B/s", last.source, last.where, f"no more than the last cache: {last.note}")
+
+    def _dram_alone(self, cores: int) -> Quantity:
         whole = self._assumed("dram", "large" if self.machine.cores > _LARGE_MACHINE else "small", "rate")
         core = self._assumed("dram", "core", "rate")
         if core.value * cores >= whole.value:

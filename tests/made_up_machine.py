@@ -142,7 +142,7 @@ def whole(parts: Sequence[Kernel]) -> float:
 @cache
 def roofline() -> Roofline:
     """What predictions are held against."""
-    return Roofline.of(load_target("intel-core-i7-12700k"))
+    return Roofline.of(load_target("amd-epyc-9654:onnxruntime-cpu@1-thread"))
 
 
 @cache

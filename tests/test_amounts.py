@@ -14,6 +14,7 @@ from made_up_machine import conv, copy, elementwise, gemm, made, sample, softmax
 from graphs.calibration.amounts import amounts, family
 from graphs.calibration.features import coordinates, features, inside_share
 from graphs.calibration.kernel import OPERATION_TYPES, Kernel
+from graphs.calibration.processor import Processor
 from graphs.calibration.rates import Timing, fit_rates
 from graphs.calibration.representatives import representatives
 from graphs.calibration.sample import Sample
@@ -40,6 +41,7 @@ from graphs.targets import load_target
 
 F32 = DType.F32
 NEAR = 1 << 20
+ONE = Processor(NEAR)
 
 PLAIN = Conv(1, 32, 64, (14, 14), (14, 14), (3, 3), F32, (1, 1), (1, 1))
 ONE_OF_EACH: tuple[Primitive, ...] = (
@@ -77,14 +79,14 @@ def test_all_kernels_of_an_operation_type_have_as_many_coordinates() -> None:
         Kernel("Op", (), 0, 0, 0),
     ):
         seen.add(kernel.operation_type)
-        assert len(features(kernel).vector) == coordinates(kernel.operation_type), kernel
+        assert len(features(kernel, ONE).vector) == coordinates(kernel.operation_type), kernel
     assert seen == set(OPERATION_TYPES)
 
 
 def test_attention_is_described_by_its_products_however_small() -> None:
     assert isinstance(ATTENTION.main, Softmax)
     taller = replace(ATTENTION, primitives=(Gemm(18, 9, 2, F32), Softmax(180, 9, F32), Gemm(18, 2, 9, F32)))
-    one, other = features(ATTENTION).vector, features(taller).vector
+    one, other = features(ATTENTION, ONE).vector, features(taller, ONE).vector
     assert len(one) == len(other) == coordinates("attention")
     assert other[6] - one[6] == 1.0  # twice the rows
 
@@ -104,7 +106,7 @@ def test_attention_is_described_by_its_products_however_small() -> None:
     ],
 )
 def test_a_factor_of_two_is_a_distance_of_one(one: Kernel, other: Kernel, moved: list[float]) -> None:
-    between = [b - a for a, b in zip(features(one).vector, features(other).vector, strict=True)]
+    between = [b - a for a, b in zip(features(one, ONE).vector, features(other, ONE).vector, strict=True)]
     assert between[6:9] == pytest.approx(moved)
 
 
@@ -135,40 +137,40 @@ def test_a_dilation_past_the_edge_leaves_one_tap_of_nine() -> None:
 
 
 def test_channels_are_padded_to_the_vector_and_rows_to_the_tile() -> None:
-    found = amounts(made("Conv", PLAIN, 0, 0, 0, "blocked"), NEAR)
+    found = amounts(made("Conv", PLAIN, 0, 0, 0, "blocked"), ONE)
     share = inside_share(PLAIN)
     assert found["macs"] == pytest.approx(14 * 14 * 64 * 32 * 9 * share / 1000)
     assert found["macs in tiles"] == pytest.approx(14 * 18 * 64 * 32 * 9 * share / 1000)
-    odd = amounts(made("Conv", replace(PLAIN, out_channels=49), 0, 0, 0, "blocked"), NEAR)
+    odd = amounts(made("Conv", replace(PLAIN, out_channels=49), 0, 0, 0, "blocked"), ONE)
     assert odd["macs"] == pytest.approx(found["macs"])  # 49 channels take as many blocks as 64
 
 
 def test_a_product_is_counted_as_it_is_and_as_it_is_tiled() -> None:
-    found = amounts(gemm(13, 17, 300), NEAR)
+    found = amounts(gemm(13, 17, 300), ONE)
     assert found["macs"] == pytest.approx(13 * 17 * 0.3)
     assert found["macs in tiles"] == pytest.approx(24 * 32 * 0.3)
     assert found["partial sums"] == pytest.approx(13 * 17 * 2 / 1000)
-    steps = amounts(made("LSTM", Gemm(1, 16, 16, F32, weight=True, steps=7), 0, 0, 0), NEAR)
+    steps = amounts(made("LSTM", Gemm(1, 16, 16, F32, weight=True, steps=7), 0, 0, 0), ONE)
     assert steps["macs"] == pytest.approx(7 * 0.256) and steps["products"] == 0.007
 
 
 def test_a_depthwise_convolution_of_a_few_channels_still_fills_its_vectors() -> None:
     deep = replace(PLAIN, in_channels=8, out_channels=8, groups=8)
     share = inside_share(deep)
-    assert amounts(made("Conv", deep, 0, 0, 0), NEAR)["macs"] == pytest.approx(14 * 14 * 16 * 9 * share / 1000)
+    assert amounts(made("Conv", deep, 0, 0, 0), ONE)["macs"] == pytest.approx(14 * 14 * 16 * 9 * share / 1000)
 
 
 def test_what_does_not_fit_the_caches_comes_from_far() -> None:
-    near, far = (amounts(elementwise(count), NEAR) for count in (1000, 1_000_000))
+    near, far = (amounts(elementwise(count), ONE) for count in (1000, 1_000_000))
     assert "bytes from far" not in near
     assert far["bytes from far"] == pytest.approx(8000)
     swept = replace(gemm(8, 8, 8), swept_bytes=2 * NEAR)
-    assert amounts(swept, NEAR)["bytes of weights from far"] == pytest.approx(0.256)
+    assert amounts(swept, ONE)["bytes of weights from far"] == pytest.approx(0.256)
 
 
 def test_short_runs_cost_by_the_run() -> None:
-    assert amounts(copy(6000, 3), NEAR)["copied runs"] == 2.0
-    assert amounts(made("Transpose", Copy(8192, F32), 0, 0, 0), NEAR)["copied runs"] == pytest.approx(0.002)
+    assert amounts(copy(6000, 3), ONE)["copied runs"] == 2.0
+    assert amounts(made("Transpose", Copy(8192, F32), 0, 0, 0), ONE)["copied runs"] == pytest.approx(0.002)
 
 
 def test_bytes_reordered_count_and_layouts_are_families() -> None:
@@ -177,7 +179,7 @@ def test_bytes_reordered_count_and_layouts_are_families() -> None:
     assert family(replace(plain, layout="")) == "conv2d"
     assert family(copy(100, 1)) == "layout:Transpose"
     assert family(gemm(1, 8, 8)) == "matmul/row" and family(gemm(2, 8, 8)) == "matmul"
-    assert amounts(replace(plain, reordered_bytes=5000), NEAR)["bytes reordered"] == 5.0
+    assert amounts(replace(plain, reordered_bytes=5000), ONE)["bytes reordered"] == 5.0
 
 
 # -- rates ------------------------------------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ def test_rates_are_found_from_sums() -> None:
         one, other = elementwise(int(random.integers(1000, 90_000))), softmax(int(random.integers(8, 900)), 128)
         rows.append(Timing((one,), 2e-6 + one.bytes * 1e-10))
         rows.append(Timing((one, other), 4e-6 + one.bytes * 1e-10 + other.bytes * 9e-10))
-    rates = fit_rates(rows, NEAR)
+    rates = fit_rates(rows, ONE)
     asked = softmax(300, 128)
     assert rates.seconds(asked) == pytest.approx(2e-6 + asked.bytes * 9e-10, rel=0.08)
     assert "softmax" not in rates.families and rates.know(asked)
@@ -203,7 +205,7 @@ def test_a_family_of_its_own_goes_its_own_way() -> None:
     blocked = [conv(16 * i, 64, 14) for i in range(1, 30)]
     plain = [replace(kernel, layout="") for kernel in blocked]
     slow = [Timing((kernel,), 1e-5 * i) for i, kernel in enumerate(plain, 1)]
-    rates = fit_rates([*(Timing((kernel,), 1e-6 * i) for i, kernel in enumerate(blocked, 1)), *slow], NEAR)
+    rates = fit_rates([*(Timing((kernel,), 1e-6 * i) for i, kernel in enumerate(blocked, 1)), *slow], ONE)
     assert rates.seconds(plain[20]) == pytest.approx(2.1e-4, rel=0.1)
     assert rates.seconds(blocked[20]) == pytest.approx(2.1e-5, rel=0.1)
 
@@ -212,7 +214,7 @@ def test_rates_are_not_moved_by_what_was_disturbed() -> None:
     rows = [elementwise(1000 * i) for i in range(1, 60)]
     times = [2e-6 + kernel.bytes * 1e-10 for kernel in rows]
     disturbed = [time * (8 if i % 8 == 3 else 1) for i, time in enumerate(times)]
-    rates = fit_rates([Timing((kernel,), time) for kernel, time in zip(rows, disturbed, strict=True)], NEAR)
+    rates = fit_rates([Timing((kernel,), time) for kernel, time in zip(rows, disturbed, strict=True)], ONE)
     assert [rates.seconds(kernel) for kernel in rows] == pytest.approx(times, rel=0.02)
 
 
@@ -381,7 +383,7 @@ def test_runs_of_reductions_are_what_lies_side_by_side(shape: tuple[int, ...], a
 
 def test_reductions_across_rows_cost_apart() -> None:
     along, across = (made("ReduceMean", Reduction("mean", 800, 100, F32, run=run), 0, 800, 100) for run in (8, 1))
-    assert "reduced across" not in amounts(along, NEAR) and amounts(across, NEAR)["reduced across"] == 0.8
+    assert "reduced across" not in amounts(along, ONE) and amounts(across, ONE)["reduced across"] == 0.8
 
 
 def test_a_resize_to_the_size_that_there_is_copies() -> None:

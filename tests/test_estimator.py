@@ -34,6 +34,7 @@ from graphs.calibration.estimator import RatesEstimator, estimator_for, fit, fit
 from graphs.calibration.features import features
 from graphs.calibration.kernel import Kernel
 from graphs.calibration.prediction import NORMAL_95, Estimator, Quality
+from graphs.calibration.processor import Processor
 from graphs.calibration.profile import parse_profile, print_profile
 from graphs.calibration.residual import Residual, ResidualData, fit_residual
 from graphs.ir import DType
@@ -129,7 +130,7 @@ def test_disturbed_measurements_do_not_spoil_the_others() -> None:
 
 
 def test_one_measurement_far_off_says_nothing_of_its_neighbours() -> None:
-    shapes = [features(gemm(64, 64, round(2 ** (4 + i / 8)))) for i in range(40)]
+    shapes = [features(gemm(64, 64, round(2 ** (4 + i / 8))), Processor(1 << 20)) for i in range(40)]
     values = 0.1 * np.sin(np.arange(40) / 9)
     disturbed = values + (np.arange(40) == 20) * 1.2
     logs = np.array([-1.2, -3.0, 0.5, -2.0, *[1.5] * len(shapes[0].vector)])
@@ -197,7 +198,9 @@ def test_a_total_is_no_surer_than_independent_errors_and_no_less_sure_than_commo
 def test_the_variance_of_a_sum_counts_every_covariance() -> None:
     """Against the same written out: the prior of all pairs less what the samples explain of it."""
     random = np.random.default_rng(9)
-    shapes = [features(kernel) for kernel in (gemm(*random.integers(1, 2000, 3)) for _ in range(330))]
+    shapes = [
+        features(kernel, Processor(1 << 20)) for kernel in (gemm(*random.integers(1, 2000, 3)) for _ in range(330))
+    ]
     vectors = np.array([shape.vector for shape in shapes])
     logs = np.array([-1.0, -3.0, 0.5, -2.0, *[1.0] * vectors.shape[1]])
     data = ResidualData(vectors[:30], ("a",) * 30, random.standard_normal(30) / 9, np.full(30, 1e-4), logs)

@@ -263,6 +263,8 @@ def test_every_rule_that_ships_is_read(runtime: str) -> None:
         ({"macth": "Relu(Conv)"}, "a rule has one step among match, chain"),
         ({"fold_constants": False}, "a rule has one step among"),
         ({"blocked_layout": {"size": 16}}, "blocked_layout needs block"),
+        ({"blocked_layout": {"block": "wide"}}, "blocked_layout has whole numbers"),
+        ({"blocked_layout": {"block": 16, "of_vectors": {"32": -8}}}, "blocked_layout has whole numbers"),
     ],
 )
 def test_a_rule_that_is_none_is_an_error_with_its_place(rule: dict[str, object], message: str) -> None:

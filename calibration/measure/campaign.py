@@ -31,7 +31,8 @@ MODELS = "models"
 """The group of models that a user names: their kernels are ``profile`` samples, the whole is a ``network`` sample."""
 
 _LEAST_SHARE = 0.5
-_ALLOWANCE, _LEAST_ALLOWED, _MOST_ALLOWED = 3.0, 0.5, 20.0
+_ALLOWANCES, _LEAST_ALLOWED, _MOST_ALLOWED = (1.0, 3.0), 0.5, 20.0
+"""How long a benchmark may take: so many times what is expected, as the budget allows, within some seconds."""
 _TRIES, _WAIT = 3, 5
 _PATIENCE, _DOZE = 0.15, 0.1
 _LEARNING = 0.3
@@ -166,7 +167,8 @@ class Campaign:
             try:
                 monitor = self._monitor()
                 while (chosen := self._choose(waiting, began + self.budget - self.clock())) is not None:
-                    event = self._measure(chosen, monitor, began + self.budget - self.clock())
+                    left = began + self.budget - self.clock()
+                    event = self._measure(chosen, monitor, self._allowed(chosen, waiting, left))
                     if chosen.name not in self._resting:
                         waiting.remove(chosen)
                     self._tell(event, waiting, skipped, began)
@@ -198,11 +200,17 @@ class Campaign:
 
     # -- one benchmark ------------------------------------------------------------------------------------------------
 
-    def _measure(self, benchmark: Measurable, monitor: Monitor, left: float) -> Event:
+    def _allowed(self, benchmark: Measurable, waiting: Sequence[Measurable], left: float) -> float:
+        """Seconds of runs: more than expected only so far as the budget has room for all, or one would take others'."""
+        least, most = _ALLOWANCES
+        share = min(max(left / sum(map(self.cost, waiting)), least), most)
+        return min(max(share * self.cost(benchmark), _LEAST_ALLOWED), _MOST_ALLOWED, max(left, _LEAST_ALLOWED))
+
+    def _measure(self, benchmark: Measurable, monitor: Monitor, allowed: float) -> Event:
         """Measure a benchmark and write what came of it; an unsteady one is left waiting, to be tried again later."""
-        began, setting = self.clock(), self._setting(benchmark)
-        allowed = min(max(_ALLOWANCE * self.cost(benchmark), _LEAST_ALLOWED), _MOST_ALLOWED, max(left, _LEAST_ALLOWED))
+        setting = self._setting(benchmark)
         self._wait_for_calm(monitor)
+        began = self.clock()
         monitor.begin()
         self._resting.pop(benchmark.name, None)
         last, problem = None, ""

@@ -204,7 +204,7 @@ class _Trial:
             if now >= deadline or spent or (now - began >= _LEAST_SECONDS and self._enough()):
                 break
         if not self.kept:
-            raise UnsteadyError(f"other processes, or changes of speed, disturbed every run within {now - began:.1f} s")
+            raise UnsteadyError(f"other processes, or changes of speed, spoilt every run within {now - began:.1f} s")
 
     def _enough(self) -> bool:
         times = (self.profiled,) if self.plain is None else (self.end_to_end, self.profiled)

@@ -160,7 +160,7 @@ def _trial(
         if now - began >= allowed or len(nodes) >= _MOST or done:
             break
     if not nodes:
-        raise UnsteadyError(f"other processes, or changes of speed, disturbed every run within {now - began:.1f} s")
+        raise UnsteadyError(f"other processes, or changes of speed, spoilt every run within {now - began:.1f} s")
     return nodes, whole
 
 

@@ -205,9 +205,10 @@ class Monitor:
 
     A block counts if the readings before and after it agree with each other, and with the median of the last ones, to
     :data:`LARGEST_MOVE` or as well as readings usually do; what a short disturbance touched is dropped, and a lasting
-    change becomes the new level. It does not count if other processes took a processor away from a thread at work. That
-    is not asked where ``presence`` is false: for accelerators, for which the thread may wait asleep. ``clocks`` are
-    those of the wall and of the thread's own time, ``threads`` tells how long each of the process's had to wait.
+    change becomes the new level, which is of use as long as it is near enough to the baseline. It does not count if
+    other processes took a processor away from a thread at work. That is not asked where ``presence`` is false: for
+    accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and of the thread's own time,
+    ``threads`` tells how long each of the process's had to wait.
     """
 
     def __init__(
@@ -254,7 +255,7 @@ class Monitor:
         present = not self._presence or self._present()
         reading, last = self._read(), self._last
         self.readings += 1
-        counts = present and last is not None and self._steady(last, reading)
+        counts = present and last is not None and self._steady(last, reading) and self._usable([last, reading])
         if counts and last is not None:
             self._counted += [reading] if self._counted and self._counted[-1] is last else [last, reading]
         self._last = reading
@@ -275,11 +276,17 @@ class Monitor:
         """
         reading = self._reference.read()
         self._usual.append(reading)
-        calm = not drift(self.baseline, [reading], Flicker.of(self._usual)).refusal
+        calm = self._usable([reading])
         if calm and not _near(reading, self._level(), self._tolerances()):
             self._recent.clear()
         self._recent.append(reading)
         return calm
+
+    def _usable(self, readings: Sequence[Reading]) -> bool:
+        """Whether times measured at this speed can be corrected."""
+        off = slowness(self.baseline, level_of(readings))
+        near = max(off, 1 / off) <= 1 + LARGEST_DRIFT
+        return near and not drift(self.baseline, readings, Flicker.of(self._usual)).refusal
 
     def _read(self) -> Reading:
         reading = self._reference.read()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...calibration.kernel import Kernel
 from ...calibration.measure.campaign import Measurable, UserModel
 from ...calibration.prediction import NORMAL_95, Estimator
+from ...calibration.processor import Processor
 from ...calibration.roofline import Roofline
 from ...ir.errors import GraphsError
 from ...passes.evidence import find_evidence
@@ -70,7 +71,7 @@ def agenda_of(
         offers += [Offer(same, kernels)] if same else []
     items: list[Measurable] = [*(model for model, _ in own), *benchmarks]
     by_name = {one.name: one for one in items}
-    order = ranked(wanted, offers, done)
+    order = ranked(wanted, offers, Processor.of(describe.target), done)
     rest = [name for name in by_name if name not in set(order)]
     return Agenda([by_name[name] for name in (*order, *rest)])
 

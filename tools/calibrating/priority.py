@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...calibration.amounts import family
 from ...calibration.features import features
 from ...calibration.kernel import Kernel
+from ...calibration.processor import Processor
 
 __all__ = ["Offer", "Wanted", "ranked", "wanted_of"]
 
@@ -54,7 +55,9 @@ def wanted_of(kernels: Sequence[Kernel], seconds: Sequence[float], stds: Sequenc
     return [Wanted(kernel, std) for kernel, std in summed.items() if std > 0.0]
 
 
-def ranked(wanted: Sequence[Wanted], offers: Sequence[Offer], done: Collection[str] = ()) -> list[str]:
+def ranked(
+    wanted: Sequence[Wanted], offers: Sequence[Offer], processor: Processor, done: Collection[str] = ()
+) -> list[str]:
     """Return the names of benchmarks worth measuring for ``wanted``, first things first; ``done`` are measured already.
 
     What would take less than a ten-thousandth off the variance is left to the suite's own order.
@@ -62,8 +65,8 @@ def ranked(wanted: Sequence[Wanted], offers: Sequence[Offer], done: Collection[s
     left = np.array([one.std_seconds**2 for one in wanted], dtype=np.float64)
     if not len(left) or not offers:
         return []
-    families = _families(wanted)
-    told = np.stack([_told(offer, families, len(wanted)) for offer in offers])
+    families = _families(wanted, processor)
+    told = np.stack([_told(offer, families, processor, len(wanted)) for offer in offers])
     queues = []
     for place, offer in enumerate(offers):
         queues.append([one for one in offer.benchmarks if one[0] not in done])
@@ -83,26 +86,27 @@ def ranked(wanted: Sequence[Wanted], offers: Sequence[Offer], done: Collection[s
 _Place = tuple[str, int]
 
 
-def _families(wanted: Sequence[Wanted]) -> Mapping[_Place, tuple[list[int], Array]]:
+def _families(wanted: Sequence[Wanted], processor: Processor) -> Mapping[_Place, tuple[list[int], Array]]:
     """The user's kernels by family and length of their coordinates: their places in ``wanted``, and coordinates."""
     places: dict[_Place, list[int]] = {}
     for place, one in enumerate(wanted):
-        places.setdefault(_place(one.kernel), []).append(place)
-    vectors = [features(one.kernel).vector for one in wanted]
+        places.setdefault(_place(one.kernel, processor), []).append(place)
+    vectors = [features(one.kernel, processor).vector for one in wanted]
     return {key: (rows, np.array([vectors[row] for row in rows])) for key, rows in places.items()}
 
 
-def _place(kernel: Kernel) -> _Place:
-    return family(kernel), len(features(kernel).vector)
+def _place(kernel: Kernel, processor: Processor) -> _Place:
+    return family(kernel), len(features(kernel, processor).vector)
 
 
-def _told(offer: Offer, families: Mapping[_Place, tuple[list[int], Array]], count: int) -> Array:
+def _told(offer: Offer, families: Mapping[_Place, tuple[list[int], Array]], processor: Processor, count: int) -> Array:
     """The share of each wanted kernel's variance that measuring ``offer`` takes off: by the nearest of its kernels."""
     told: Array = np.zeros(count)
     by_family: dict[_Place, set[tuple[float, ...]]] = {}
     for kernel in offer.kernels:
-        if _place(kernel) in families:
-            by_family.setdefault(_place(kernel), set()).add(features(kernel).vector)
+        place = _place(kernel, processor)
+        if place in families:
+            by_family.setdefault(place, set()).add(features(kernel, processor).vector)
     for key, vectors in by_family.items():
         rows, theirs = families[key]
         own = np.array(sorted(vectors))

@@ -1,0 +1,60 @@
+"""What of a processor decides how runtimes divide a kernel's work: caches, width of vectors, threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..targets import Target
+
+__all__ = ["FILTER_BLOCKS", "GEMM_COLUMNS", "Processor"]
+
+FILTER_BLOCKS = 4
+"""Blocks of filters that a convolution computes together."""
+GEMM_COLUMNS = 16
+"""Columns of the right factor that are packed together."""
+
+_NEAR_SHARE = 0.75
+_FP32_BYTES = 4
+_USUAL_LANES = 16
+_ROWS = {8: (3, 6)}
+_USUAL_ROWS = (6, 12)
+"""Rows of results that a convolution and a product keep in registers, by lanes: 16 registers of AVX, 32 of AVX-512
+(``mlas/lib/amd64``: ``SconvKernelFma3``, ``SgemmKernelFma3``, and those that end in ``Avx512F``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """``near_bytes`` is what the caches hold from one kernel to the next; what is larger comes from far.
+
+    ``lanes`` are the fp32 numbers of a vector register, ``threads`` those that a kernel is divided among. Of devices
+    that are no CPU, whose own schedulers divide the work, it has one thread.
+    """
+
+    near_bytes: int
+    lanes: int = _USUAL_LANES
+    threads: int = 1
+
+    @property
+    def conv_rows(self) -> int:
+        """Results along a row that a convolution computes together."""
+        return _ROWS.get(self.lanes, _USUAL_ROWS)[0]
+
+    @property
+    def gemm_rows(self) -> int:
+        """Rows that a matrix product computes together."""
+        return _ROWS.get(self.lanes, _USUAL_ROWS)[1]
+
+    @property
+    def filter_set(self) -> int:
+        """Filters that a convolution computes together."""
+        return FILTER_BLOCKS * self.lanes
+
+    @staticmethod
+    def of(target: Target) -> Processor:
+        """Return that of a target; its caches hold three quarters of the second level."""
+        device = target.device
+        sized = [level.size for level in device.memories if level.size is not None]
+        near = int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
+        threads = int(device.units[0].count.value) if device.device_class == "cpu" else 1
+        lanes = (device.vector_bytes or _USUAL_LANES * _FP32_BYTES) // _FP32_BYTES
+        return Processor(near, lanes, max(1, threads))
