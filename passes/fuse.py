@@ -6,8 +6,7 @@ What a runtime fuses is data: the ``fuse`` list in its YAML, carried out in the 
   but for these);
 - ``drop: [Identity, …]`` — no-ops that vanish;
 - ``drop_dead: true`` — what nobody reads; ``merge_equal: true`` — common subexpressions;
-- ``split_siblings: true`` — gathers and slices that take a value apart become one split;
-- ``push_transposes: true`` — transposes move towards the outputs and cancel;
+- ``split_siblings: true``, ``push_transposes: true`` — siblings become one split; transposes move on and cancel;
 - ``strided_views: {…}``, ``bias_kernels: {…}`` — what eager frameworks launch (:mod:`.eager`);
 - ``blocked_layout: {block: 16, …}`` — find the values kept channel-blocked, for the predicate ``blocked``;
 - ``own_dequantization: true``, ``run_on_integers: {…}`` and other rewrites of quantised graphs (:mod:`.rewrites`);
