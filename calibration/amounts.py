@@ -42,6 +42,8 @@ Amounts = dict[str, float]
 _INNER_PASS = 256
 _SHORT_RUN = 16
 _MATRIX = 2
+_WAYS, _NEAR_SETS, _FAR_SETS = 8, 4096, 65536
+"""Lines of a set, and the bytes after which addresses come to the same set again, of first and second level caches."""
 _LONG_RUN = 4096
 """A copy whose run was not counted moves whole rows."""
 
@@ -95,7 +97,7 @@ def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
 def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Amounts:
     match primitive:
         case Conv():
-            return _conv(primitive, processor)
+            return {**_conv(primitive, processor), **_colliding(primitive, kernel, processor)}
         case Gemm():
             return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
@@ -161,6 +163,24 @@ def _conv(conv: Conv, processor: Processor) -> Amounts:
         "macs in tiles": tiled * tile_filters * inner_padded * taps * inside,
         "partial sums": results * padded * inner_blocks,
         "rows": results / width * padded / block * taps * inner_blocks,
+    }
+
+
+def _colliding(conv: Conv, kernel: Kernel, processor: Processor) -> Amounts:
+    """Inputs that a pointwise convolution reads from more places at once than a set of a cache has lines for.
+
+    It takes a few positions of each block of channels after another, whose distance is that of a map: in maps of 64×64
+    all of them lie in one set, and each is fetched again for every set of filters.
+    """
+    inner = conv.in_channels // max(1, conv.groups)
+    if not kernel.layout or prod(conv.kernel) > 1 or inner <= _WAYS * processor.lanes:
+        return {}
+    apart = prod(conv.in_size) * processor.lanes * conv.dtype.bits // 8
+    sets = conv.groups * ceil(conv.out_channels // max(1, conv.groups) / processor.filter_set)
+    read = conv.batch * prod(conv.out_size) * inner * sets
+    return {
+        "inputs of one set": read * (apart % _NEAR_SETS == 0),
+        "inputs of one far set": read * (apart % _FAR_SETS == 0),
     }
 
 

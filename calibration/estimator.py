@@ -311,7 +311,8 @@ def _residual(
 ) -> Residual:
     seconds = np.array([np.median([row.seconds for row in kernels[kernel]]) for kernel in kept])
     predicted = np.array([rates.seconds(kernel) for kernel in kept])
-    noise = (_CLOCK_SECONDS / seconds) ** 2
+    errors = np.array([np.mean([row.error**2 for row in kernels[kernel]]) / len(kernels[kernel]) for kernel in kept])
+    noise = (_CLOCK_SECONDS / seconds) ** 2 + errors
     shapes = [features(kernel, rates.processor) for kernel in kept]
     return fit_residual(shapes, np.log(seconds / predicted), noise, logs)
 

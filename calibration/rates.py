@@ -41,11 +41,12 @@ _SHORTEST, _LONGEST = 2e-7, 1e9
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Kernels that took ``seconds`` together, and how much that counts for."""
+    """Kernels that took ``seconds`` together, how much that counts for, and the standard error as a share of it."""
 
     kernels: tuple[Kernel, ...]
     seconds: float
     weight: float = 1.0
+    error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from .kernel import Kernel
 
 __all__ = ["Sample", "Setting", "Statistics"]
 
+_NORMAL_95 = 1.959963984540054
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -21,6 +23,11 @@ class Statistics:
     maximum: float
     ci_low: float
     ci_high: float
+
+    @property
+    def relative_error(self) -> float:
+        """The median's standard error, as a share of it: what its 95 % interval comes from."""
+        return (self.ci_high - self.ci_low) / (2 * _NORMAL_95 * self.median)
 
 
 @dataclass(frozen=True, slots=True)

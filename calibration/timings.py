@@ -52,12 +52,12 @@ def timings_of(samples: Sequence[Sample]) -> list[Timing]:
     timings: list[Timing] = []
     for key, rows in parts.items():
         if key[1] not in _PROFILED:
-            timings += [Timing(row.kernels, row.seconds.median) for row in rows]
+            timings += [Timing(row.kernels, row.seconds.median, error=row.seconds.relative_error) for row in rows]
             continue
         timings += _tuned(rows, overheads.get(key, usual), wholes[key[0]] if key in overheads else ())
     in_parts = {model for model, _ in parts if model}
     timings += [
-        Timing(row.kernels, row.seconds.median, _NETWORK_WEIGHT)
+        Timing(row.kernels, row.seconds.median, _NETWORK_WEIGHT, row.seconds.relative_error)
         for model, rows in wholes.items()
         if model not in in_parts
         for row in rows
@@ -119,7 +119,10 @@ def _tuned(rows: Sequence[Sample], overhead: float, wholes: Sequence[Sample]) ->
         whole = median(row.seconds.median for row in wholes)
         left = fsum(_without(overhead, seconds) for seconds in _each(rows))
         scale = min(1 + _MOST_SCALED, max(1 - _MOST_SCALED, whole / left))
-    return [Timing(row.kernels, _without(overhead, row.seconds.median) * scale, weight) for row in rows]
+    return [
+        Timing(row.kernels, _without(overhead, row.seconds.median) * scale, weight, row.seconds.relative_error)
+        for row in rows
+    ]
 
 
 def _without(overhead: float, seconds: float) -> float:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp
+from statistics import median
 
 from .errors import CalibrationError
 from .prediction import NORMAL_95, Estimator, Quality
@@ -103,7 +104,7 @@ def tried(
 def compare_network(name: str, times: Sequence[Sample], estimator: Estimator, split: int = 0) -> Compared | None:
     """Return a network's predicted time beside its measured one; ``None`` where a kernel of it has no evidence.
 
-    Repeated measurements of the whole are averaged, parts are added up.
+    Of repeated measurements of the whole it is their median, parts are added up.
     """
     whole = times[0].source == "network"
     rows = times[:1] if whole else times
@@ -111,8 +112,8 @@ def compare_network(name: str, times: Sequence[Sample], estimator: Estimator, sp
     if any(prediction.quality is Quality.MISSING for prediction in estimator.predict(kernels)):
         return None
     total = estimator.total(kernels)
-    seconds = sum(sample.seconds.median for sample in times)
-    measured = seconds / len(times) if whole else seconds
+    each = [sample.seconds.median for sample in times]
+    measured = median(each) if whole else sum(each)
     return Compared(name, total.seconds, total.low, total.high, measured, name, split=split)
 
 
@@ -136,14 +137,18 @@ def compare_kernels(samples: Sequence[Sample], estimator: Estimator, split: int 
 def kernel_times(samples: Sequence[Sample]) -> list[tuple[Sample, float]]:
     """Return the networks' samples of single kernels of 20 µs and more, with their times as evidence takes them.
 
-    Those are without what a profiler adds to each kernel, in tune with the time of the whole.
+    Those are without what a profiler adds to each kernel, in tune with the time of the whole; of kernels that were
+    measured several times their medians.
     """
-    found = []
+    found: list[tuple[Sample, float]] = []
     for model in dict.fromkeys(sample.model for sample in samples if sample.model):
         rows = [sample for sample in samples if sample.model == model and sample.source != "network"]
         wholes = [sample for sample in samples if sample.model == model and sample.source == "network"]
         timings = timings_of([*rows, *wholes]) if rows else []
-        for sample, timing in zip(rows, timings[: len(rows)], strict=True):
-            if len(sample.kernels) == 1 and timing.seconds >= LEAST_SECONDS:
-                found.append((sample, timing.seconds))
+        visits: dict[object, list[tuple[Sample, float]]] = {}
+        for place, (sample, timing) in enumerate(zip(rows, timings[: len(rows)], strict=True)):
+            if len(sample.kernels) == 1:
+                visits.setdefault(sample.nodes or place, []).append((sample, timing.seconds))
+        measured = [(same[0][0], median(seconds for _, seconds in same)) for same in visits.values()]
+        found += [(sample, seconds) for sample, seconds in measured if seconds >= LEAST_SECONDS]
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +37,19 @@ the thousand, and that process would be most of their time."""
 def _infer_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.module.__name__.rpartition("test_")[2] not in _APART:
         monkeypatch.setattr("graphs.frontends.onnx_inference.isolated", _not_apart)
+
+
+@pytest.fixture(autouse=True)
+def _denormals_stay() -> Iterator[None]:
+    """Sessions that campaigns make take denormals for zero in the thread that made them, and leave it so."""
+    yield
+    if _LIBM is not None:
+        _LIBM.fesetenv(_DEFAULT_ENVIRONMENT)
+
+
+_LIBM = ctypes.CDLL(name) if sys.platform == "linux" and (name := ctypes.util.find_library("m")) else None
+_DEFAULT_ENVIRONMENT = ctypes.c_void_p(-1)
+"""``FE_DFL_ENV`` of glibc and musl on x86 and ARM."""
 
 
 @pytest.fixture(autouse=True)

@@ -72,6 +72,7 @@ class Toy:
 
     def __init__(self, name: str, seconds: float = 1.0, group: str = "blas", fails: str = "") -> None:
         self.name, self.seconds, self.group, self.precision, self.fails = name, seconds, group, "fp32", fails
+        self.model = name
 
     def build(self) -> onnx.ModelProto:
         model = onnx.ModelProto()
@@ -88,6 +89,7 @@ class ToyRunner:
     def __init__(self) -> None:
         self.now = 0.0
         self.ran: list[str] = []
+        self.allowed: list[float] = []
         self.unsteady: dict[str, int] = {}
 
     def execute(
@@ -102,6 +104,7 @@ class ToyRunner:
         assert isinstance(model, onnx.ModelProto)
         self.now += 2.0
         self.ran.append(model.graph.name)
+        self.allowed.append(allowed)
         pause()
         assert pause()
         if model.doc_string:

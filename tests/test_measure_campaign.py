@@ -69,6 +69,15 @@ def test_costs_are_learnt_from_what_was_seen(tmp_path: Path) -> None:
     assert running.cost(Toy("other", 1.0, group="stream")) == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize(("budget", "share"), [(30.0, 1.0), (1e6, 3.0), (120.0, 1.5)])
+def test_a_benchmark_takes_longer_than_expected_only_where_the_budget_is_enough_for_all(
+    tmp_path: Path, budget: float, share: float
+) -> None:
+    runner = ToyRunner()
+    campaign(tmp_path / "s.jsonl", runner, budget).run([Toy(f"t{i}", 2.0) for i in range(40)])
+    assert runner.allowed[0] == pytest.approx(2.0 * share, rel=0.01)
+
+
 def test_what_was_unsteady_is_recorded_and_tried_again_later(tmp_path: Path) -> None:
     runner = ToyRunner()
     runner.unsteady = {"a": 1, "b": 99}

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
@@ -35,6 +35,9 @@ _ALLOWANCES, _LEAST_ALLOWED, _MOST_ALLOWED = (1.0, 3.0), 0.5, 20.0
 """How long a benchmark may take: so many times what is expected, as the budget allows, within some seconds."""
 _TRIES, _WAIT = 3, 5
 _PATIENCE, _DOZE = 0.15, 0.1
+_VISIT_SECONDS, _MOST_VISITS, _VISITS_SHARE = 300.0, 4, 0.35
+"""A network is measured again every five minutes, up to four times in all, for a share of the budget at most: how fast
+a shared machine runs it changes over minutes, which no number of runs in a row would show."""
 _LEARNING = 0.3
 _FACTORS = (0.05, 20.0)
 
@@ -45,6 +48,11 @@ class Measurable(Protocol):
     @property
     def name(self) -> str:
         """Unique in a campaign, and stable: what has been measured is found by it."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The name that its samples carry: that of the network where it is measured several times."""
         ...
 
     @property
@@ -69,15 +77,24 @@ class Measurable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
-    """A model that the user names, in a file or captured; ``seconds`` is what measuring it takes, roughly."""
+    """A model that the user names, in a file or captured; ``seconds`` is what measuring it takes, roughly.
+
+    It is measured several times, far apart; ``visit`` is the number of the time.
+    """
 
     source: Path | Network
     precision: str = "fp32"
     seconds: float = 5.0
     group: str = MODELS
+    visit: int = 1
 
     @property
     def name(self) -> str:
+        """The network's name, and from the second visit on the visit's number."""
+        return self.model if self.visit == 1 else f"{self.model} (visit {self.visit})"
+
+    @property
+    def model(self) -> str:
         """The network's name, or the file's without its ending."""
         return self.source.stem if isinstance(self.source, Path) else self.source.name
 
@@ -146,6 +163,8 @@ class Campaign:
     _tries: dict[str, int] = field(default_factory=dict, init=False)
     _problems: dict[str, str] = field(default_factory=dict, init=False)
     _resting: dict[str, int] = field(default_factory=dict, init=False)
+    _due: dict[str, float] = field(default_factory=dict, init=False)
+    _revisited: float = field(default=0.0, init=False)
     _measured: int = field(default=0, init=False)
     _waited: float = field(default=0.0, init=False)
 
@@ -160,8 +179,13 @@ class Campaign:
         if twice is not None:
             raise CalibrationError(f'two benchmarks are called "{twice}"', help="names tell what has been measured")
         began, stopped = self.clock(), False
+        benchmarks = [*benchmarks, *self._visits(benchmarks)]
         waiting = [one for one in benchmarks if not self.writer.has(one.name, self._setting(one))]
         skipped = len(benchmarks) - len(waiting)
+        ahead = {one.name for one in waiting}
+        for one in benchmarks:
+            if one.name not in ahead:
+                self._come_back(one, began)
         with _interruptible() as uninterrupted:
             self._guard = uninterrupted
             try:
@@ -171,6 +195,8 @@ class Campaign:
                     event = self._measure(chosen, monitor, self._allowed(chosen, waiting, left))
                     if chosen.name not in self._resting:
                         waiting.remove(chosen)
+                        if chosen.name in self._problems:
+                            waiting = [one for one in waiting if one.model != chosen.model]
                     self._tell(event, waiting, skipped, began)
             except KeyboardInterrupt:
                 stopped = True
@@ -184,6 +210,22 @@ class Campaign:
             self.clock() - began,
             stopped,
         )
+
+    def _visits(self, benchmarks: Sequence[Measurable]) -> Iterator[UserModel]:
+        """The later visits of the user's models, as many as the budget has room for."""
+        count = min(_MOST_VISITS, int(self.budget / _VISIT_SECONDS))
+        for visit in range(2, count + 1):
+            for one in benchmarks:
+                if isinstance(one, UserModel):
+                    self._due[replace(one, visit=visit).name] = math.inf
+                    yield replace(one, visit=visit)
+
+    def _come_back(self, measured: Measurable, when: float) -> None:
+        """Make the visit after one that was measured due at a time."""
+        if isinstance(measured, UserModel):
+            following = replace(measured, visit=measured.visit + 1).name
+            if following in self._due:
+                self._due[following] = when
 
     def _setting(self, benchmark: Measurable) -> Setting:
         own = self.writer.setting
@@ -233,7 +275,10 @@ class Campaign:
                 self._problems.pop(benchmark.name, None)
                 self.writer.add(benchmark.name, samples, setting)
                 self._measured += 1
-                self._learn(benchmark, self.clock() - began)
+                now = self.clock()
+                self._learn(benchmark, now - began)
+                self._revisited += (now - began) * (benchmark.name in self._due)
+                self._come_back(benchmark, now + _VISIT_SECONDS)
         return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
 
     def _wait_for_calm(self, monitor: Monitor) -> None:
@@ -252,7 +297,9 @@ class Campaign:
         own = benchmark.group == MODELS
         described = self.describe(model)
         del model
-        joined: Joined = join(executed, described, benchmark.name, drift.factor, "profile" if own else "microbenchmark")
+        joined: Joined = join(
+            executed, described, benchmark.model, drift.factor, "profile" if own else "microbenchmark"
+        )
         if joined.matched_share < _LEAST_SHARE:
             raise CalibrationError(
                 f"only {joined.matched_share:.0%} of the executed time belongs to kernels that were predicted"
@@ -276,16 +323,22 @@ class Campaign:
     def _choose(self, waiting: Sequence[Measurable], left: float) -> Measurable | None:
         """The benchmark that is worth most for its time, of those that the budget still has room for.
 
-        What was unsteady waits until a few others were measured, unless nothing else is left.
+        Another visit of a network is made when it is due. What was unsteady waits until a few others were measured.
+        Both wait no longer than something else is left.
         """
         if left <= 0:
             return None
         fits = [one for one in waiting if self.cost(one) <= left]
-        ready = [one for one in fits if one.name not in self._resting] or fits
+        if self._revisited < _VISITS_SHARE * self.budget:
+            due = [one for one in fits if self._due.get(one.name, math.inf) <= self.clock()]
+            if due:
+                return min(due, key=lambda one: self._due[one.name])
+        first = [one for one in fits if one.name not in self._due] or fits
+        ready = [one for one in first if one.name not in self._resting] or first
         for name in self._resting:
             self._resting[name] -= 1
         for name in [name for name, wait in self._resting.items() if wait <= 0]:
-            ready += [one for one in fits if one.name == name and one not in ready]
+            ready += [one for one in first if one.name == name and one not in ready]
         return max(ready, key=self._worth, default=None)
 
     def _worth(self, benchmark: Measurable) -> float:

@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Protocol
@@ -144,14 +145,18 @@ class RuntimeReference:
 
 @dataclass(frozen=True, slots=True)
 class Flicker:
-    """How far single readings usually are from their median: standard deviations of their logarithms."""
+    """How far single readings usually are from the machine's speed: standard deviations of their logarithms.
+
+    They are those of the differences between one reading and the next: between readings that are far apart the speed
+    itself has changed, which is no error of theirs.
+    """
 
     gemm: float = 0.0
     stream: float = 0.0
 
     @staticmethod
     def of(readings: Sequence[Reading]) -> Flicker:
-        """Return that of some readings, whatever single ones of them were disturbed by."""
+        """Return that of some readings in their order, whatever single ones of them were disturbed by."""
         return Flicker(_spread([one.gemm for one in readings]), _spread([one.stream for one in readings]))
 
 
@@ -344,9 +349,10 @@ def level_of(readings: Sequence[Reading]) -> Reading:
 
 
 def _spread(seconds: Sequence[float]) -> float:
-    """Standard deviation of the logarithm, by the median absolute deviation."""
-    middle = median(seconds)
-    return _NORMAL_MAD * median([abs(math.log(each / middle)) for each in seconds])
+    """Standard deviation of the logarithm of one, by the median absolute difference of one and the next."""
+    if len(seconds) < 2:
+        return 0.0
+    return _NORMAL_MAD / math.sqrt(2) * median([abs(math.log(next_ / one)) for one, next_ in pairwise(seconds)])
 
 
 def _gemm_session(matrix: NDArray[np.float32], threads: int) -> _Session:

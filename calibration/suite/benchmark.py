@@ -76,6 +76,11 @@ class Benchmark:
     covers: tuple[str, ...] = ()
     opset: int = _OPSET
 
+    @property
+    def model(self) -> str:
+        """The name that its samples carry."""
+        return self.name
+
     def build(self) -> onnx.ModelProto:
         """Return the model with weights inside, the same at each call."""
         return self._run(dry=False).model()

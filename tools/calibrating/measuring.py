@@ -110,7 +110,7 @@ def _measure(
 
         def priority(one: Measurable) -> float:
             """The agenda's order, whatever a benchmark costs: the cost is in the order already."""
-            return (len(places) - places[one.name]) * campaign.cost(one)
+            return (len(places) - places[one.model]) * campaign.cost(one)
 
         campaign.priority = priority
         return campaign.run(agenda.items)
