@@ -154,6 +154,21 @@ def test_uneven_drift_and_no_steady_block_are_refused() -> None:
     assert drift(baseline, [Reading(1.0, 2.06e-4, 1.03e-3)]).factor == pytest.approx(1.03)
 
 
+def test_what_changes_slowly_is_no_flicker_and_is_corrected() -> None:
+    """The speed wanders by 15 % over a minute, single readings are 4 % off."""
+    random = np.random.default_rng(3)
+    readings = [
+        Reading(float(i), 2e-4 * math.exp(0.15 * math.sin(i / 12) + random.normal(0, 0.04)), 1e-3) for i in range(120)
+    ]
+    flicker = Flicker.of(readings[:41])
+    assert flicker.gemm == pytest.approx(0.04, rel=0.35) and flicker.stream == 0.0
+    off = [
+        math.log(drift(Reading(0.0, 2e-4, 1e-3), readings[i - 2 : i + 3], flicker).factor) - 0.15 * math.sin(i / 12)
+        for i in range(2, 118)
+    ]
+    assert np.std(off) < 0.03
+
+
 def test_memory_that_always_flickers_spoils_nothing_and_corrects_little() -> None:
     """Strangers in the shared cache: single readings of memory are 6 % off, arithmetic and the networks are steady."""
     speed, off = Speed(), np.random.default_rng(5).normal(0, 0.06, 400)

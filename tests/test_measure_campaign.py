@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
 from measuring import SETTING, Speed, Toy, ToyRunner, campaign
 
 from graphs.calibration.errors import CalibrationError
 from graphs.calibration.measure import samples_writer
 from graphs.calibration.measure.campaign import Event, Summary, UserModel
+from graphs.calibration.measure.executed import Executed
 from graphs.calibration.measure.reference import Reading
 from graphs.calibration.measure.samples_file import read_samples
 
@@ -67,6 +71,47 @@ def test_costs_are_learnt_from_what_was_seen(tmp_path: Path) -> None:
     running.run([Toy(f"t{i}", 0.5) for i in range(6)])
     assert running.cost(Toy("next", 0.5)) == pytest.approx(2.0)
     assert running.cost(Toy("other", 1.0, group="stream")) == pytest.approx(4.0)
+
+
+class Networks(ToyRunner):
+    """Runs files of networks as toys of their names."""
+
+    def execute(self, model: onnx.ModelProto | Path, allowed: float, **options: Any) -> Executed:
+        toy = Toy(model.stem).build() if isinstance(model, Path) else model
+        return super().execute(toy, allowed, **options)
+
+
+def test_networks_are_visited_again_minutes_later(tmp_path: Path) -> None:
+    path, runner = tmp_path / "s.jsonl", Networks()
+    nets = [UserModel(Path(f"{name}.onnx"), seconds=2.0) for name in "ab"]
+    first = campaign(path, runner, 1000.0)
+    first.run([*nets, *(Toy(f"t{i}", 2.0) for i in range(600))])
+    first.writer.close()
+    visits = [i * 2.0 for i, name in enumerate(runner.ran) if name == "a"]
+    assert len(visits) == 3 and visits[0] == 0.0
+    assert [later - sooner for sooner, later in pairwise(visits)] == pytest.approx([300.0, 300.0], abs=8.0)
+    found = read_samples(path)
+    assert [sample.model for sample in found.samples if sample.model in "ab"] == ["a", "a", "b", "b"] * 3
+    assert {"a", "a (visit 2)", "b (visit 3)"} <= {name for name, _ in found.done}
+    again = Networks()
+    second = campaign(path, again, 2000.0)
+    second.run(nets)
+    second.writer.close()
+    assert again.ran == ["a", "b"], "a fourth time each, and at once"
+
+
+def test_a_network_that_cannot_be_measured_is_not_visited_again_and_a_short_budget_has_one_visit(
+    tmp_path: Path,
+) -> None:
+    runner = Networks()
+    runner.unsteady["a"] = 99
+    summary = campaign(tmp_path / "s.jsonl", runner, 1000.0).run([UserModel(Path("a.onnx")), Toy("t")])
+    assert runner.ran.count("a") == 3 and summary.left == 0 and dict(summary.refused) == {"a": "disturbed"}
+    short = Networks()
+    campaign(tmp_path / "q.jsonl", short, 120.0).run(
+        [UserModel(Path("a.onnx"), seconds=0.5), *(Toy(f"t{i}") for i in range(90))]
+    )
+    assert short.ran.count("a") == 1
 
 
 @pytest.mark.parametrize(("budget", "share"), [(30.0, 1.0), (1e6, 3.0), (120.0, 1.5)])

@@ -14,8 +14,8 @@ from .draws import Draw
 from .sizes import TOKENS, attention_sizes, image
 
 __all__ = [
-    "activation_products", "attentions", "convolutions", "depthwise", "grouped", "heads", "recurrences", "signals",
-    "single_rows", "stems", "transposed", "vocabularies", "volumes", "weight_products",
+    "activation_products", "attentions", "convolutions", "depthwise", "grouped", "heads", "joined", "long_signals",
+    "recurrences", "signals", "single_rows", "stems", "transposed", "vocabularies", "volumes", "weight_products",
 ]  # fmt: skip
 
 
@@ -42,6 +42,18 @@ def convolutions(
         channels = max(8, min(draw.width(8, 768), draw.near(max(8.0, allowed))))
         y = nn.conv(b, x, channels, window, draw.one(strides), 1, draw.one(dilations), draw.chance(0.7))
         finished(b, y, draw)
+
+
+def joined(b: Builder, draw: Draw) -> None:
+    """What follows features that were concatenated: pointwise convolutions of many channels.
+
+    Sides are mostly powers of two: the same position of all channels then falls into few sets of a cache.
+    """
+    for _ in range(3):
+        side = draw.one((16, 24, 28, 32, 32, 40, 48, 56, 64, 64, 80, 128))
+        x = b.input(1, min(draw.width(128, 1536), 6_000_000 // side**2), side, side)
+        filters = max(8, min(draw.width(32, 512), draw.near(max(8.0, 1e9 / (2 * prod(x.shape))))))
+        finished(b, nn.conv(b, x, filters, 1, bias=draw.chance(0.7)), draw)
 
 
 def grouped(b: Builder, draw: Draw) -> None:
@@ -72,6 +84,15 @@ def stems(b: Builder, draw: Draw) -> None:
         width = draw.width(64, 768) if patches else draw.width(12, 64)
         y = nn.conv(b, x, width, kernel, stride, padding=0 if patches else None)
         b.output(nn.activation(b, y, draw.one(("relu", "silu", "hard_swish"))))
+
+
+def long_signals(b: Builder, draw: Draw) -> None:
+    """Convolutions over seconds of sound."""
+    for _ in range(3):
+        length, width = draw.one((4000, 8000, 8000, 16000)), draw.width(16, 128)
+        x, dilation = b.input(1, width, length), draw.one((1, 1, 2, 8, 64))
+        y = nn.conv(b, x, draw.near(width * draw.between(0.5, 2.0)), draw.one((3, 3, 5, 7)), dilation=dilation)
+        finished(b, y, draw)
 
 
 def signals(b: Builder, draw: Draw) -> None:
