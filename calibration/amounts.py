@@ -6,9 +6,6 @@ stored and loaded again for each block of input channels, rows that a loop start
 What each costs on a machine, if anything, is fitted (:mod:`graphs.calibration.rates`); an amount that costs nothing
 there gets a rate of zero. Blocks of channels, tiles of rows and passes of 256 over the inner dimension are those of
 onnxruntime's MLAS (``core/mlas/lib``: ``snchwc.cpp``, ``sgemm.cpp``, ``amd64``).
-
-Threads that are done wait for the last one: where work does not divide evenly among them, or only one takes part
-(:mod:`graphs.calibration.division`), amounts are as many times larger as the busiest thread has more than its share.
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ from ..ir.primitives import (
     Softmax,
     Window,
 )
-from .division import division
 from .features import inside_share
 from .kernel import Kernel
 from .processor import GEMM_COLUMNS, Processor
@@ -42,8 +38,6 @@ Amounts = dict[str, float]
 _INNER_PASS = 256
 _SHORT_RUN = 16
 _MATRIX = 2
-_WAYS, _NEAR_SETS, _FAR_SETS = 8, 4096, 65536
-"""Lines of a set, and the bytes after which addresses come to the same set again, of first and second level caches."""
 _LONG_RUN = 4096
 """A copy whose run was not counted moves whole rows."""
 
@@ -71,13 +65,10 @@ def amounts(kernel: Kernel, processor: Processor) -> Mapping[str, float]:
     """Return the amounts of a kernel by name, in thousands of elements, bytes, or multiply-accumulates."""
     found: Amounts = {"launch": float(kernel.launches)}
     for primitive in kernel.primitives:
-        busiest = division(primitive, kernel, processor).busiest
         for name, amount in _primitive(primitive, kernel, processor).items():
-            found[name] = found.get(name, 0.0) + amount * busiest / 1000
-    whole = division(kernel.main, kernel, processor)
-    found["launch of threads"] = float(kernel.launches) * (whole.threads > 1)
+            found[name] = found.get(name, 0.0) + amount / 1000
     for name, amount in _traffic(kernel, processor.near_bytes).items():
-        found[name] = amount * whole.busiest / 1000
+        found[name] = amount / 1000
     return {name: amount for name, amount in found.items() if amount}
 
 
@@ -97,7 +88,7 @@ def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
 def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Amounts:
     match primitive:
         case Conv():
-            return {**_conv(primitive, processor), **_colliding(primitive, kernel, processor)}
+            return _conv(primitive, processor)
         case Gemm():
             return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
@@ -163,24 +154,6 @@ def _conv(conv: Conv, processor: Processor) -> Amounts:
         "macs in tiles": tiled * tile_filters * inner_padded * taps * inside,
         "partial sums": results * padded * inner_blocks,
         "rows": results / width * padded / block * taps * inner_blocks,
-    }
-
-
-def _colliding(conv: Conv, kernel: Kernel, processor: Processor) -> Amounts:
-    """Inputs that a pointwise convolution reads from more places at once than a set of a cache has lines for.
-
-    It takes a few positions of each block of channels after another, whose distance is that of a map: in maps of 64×64
-    all of them lie in one set, and each is fetched again for every set of filters.
-    """
-    inner = conv.in_channels // max(1, conv.groups)
-    if not kernel.layout or prod(conv.kernel) > 1 or inner <= _WAYS * processor.lanes:
-        return {}
-    apart = prod(conv.in_size) * processor.lanes * conv.dtype.bits // 8
-    sets = conv.groups * ceil(conv.out_channels // max(1, conv.groups) / processor.filter_set)
-    read = conv.batch * prod(conv.out_size) * inner * sets
-    return {
-        "inputs of one set": read * (apart % _NEAR_SETS == 0),
-        "inputs of one far set": read * (apart % _FAR_SETS == 0),
     }
 
 

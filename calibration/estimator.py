@@ -60,7 +60,7 @@ _FEWEST_NETWORKS = 5
 _UNTRIED_STD = 0.08
 _SMALLEST_STD = 0.01
 _LARGEST_STD = 10.0
-_LARGEST_CACHE, _MOST_LANES, _MOST_THREADS = 1 << 50, 1 << 12, 1 << 16
+_LARGEST_CACHE, _MOST_LANES = 1 << 50, 1 << 12
 
 
 _MOST_REMEMBERED = 256
@@ -222,17 +222,16 @@ def _from_json(written: Entry) -> RatesEstimator:
 
 
 def _processor_from(written: Entry) -> Processor:
-    """The processor that was fitted for; earlier versions took all to have one thread and 16 lanes."""
+    """The processor that was fitted for; earlier versions took all to have 16 lanes."""
     near = written["near_bytes"]
     if near.count > _LARGEST_CACHE:
         raise near.expected(f"at most {_LARGEST_CACHE}")
-    found = Processor(near.count)
-    for key, most in (("lanes", _MOST_LANES), ("threads", _MOST_THREADS)):
-        if key in written:
-            if not 0 < written[key].count <= most:
-                raise written[key].expected(f"from 1 to {most}")
-            found = replace(found, **{key: written[key].count})
-    return found
+    if "lanes" not in written:
+        return Processor(near.count)
+    lanes = written["lanes"]
+    if not 0 < lanes.count <= _MOST_LANES:
+        raise lanes.expected(f"from 1 to {_MOST_LANES}")
+    return Processor(near.count, lanes.count)
 
 
 def _rates_from(written: Entry) -> dict[str, float]:
@@ -245,7 +244,6 @@ def _to_json(estimator: RatesEstimator) -> dict[str, Any]:
         "method": METHOD,
         "near_bytes": rates.processor.near_bytes,
         "lanes": rates.processor.lanes,
-        "threads": rates.processor.threads,
         "shared_std": estimator.shared_std,
         "rates": {
             "common": dict(rates.common),

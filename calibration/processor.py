@@ -1,4 +1,4 @@
-"""What of a processor decides how runtimes divide a kernel's work: caches, width of vectors, threads."""
+"""What of a processor decides how much work a kernel is: its caches, and how wide its vectors are."""
 
 from __future__ import annotations
 
@@ -25,14 +25,11 @@ _USUAL_ROWS = (6, 12)
 @dataclass(frozen=True, slots=True)
 class Processor:
     """``near_bytes`` is what the caches hold from one kernel to the next; what is larger comes from far.
-
-    ``lanes`` are the fp32 numbers of a vector register, ``threads`` those that a kernel is divided among. Of devices
-    that are no CPU, whose own schedulers divide the work, it has one thread.
+    ``lanes`` are the fp32 numbers of a vector register.
     """
 
     near_bytes: int
     lanes: int = _USUAL_LANES
-    threads: int = 1
 
     @property
     def conv_rows(self) -> int:
@@ -55,6 +52,5 @@ class Processor:
         device = target.device
         sized = [level.size for level in device.memories if level.size is not None]
         near = int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
-        threads = int(device.units[0].count.value) if device.device_class == "cpu" else 1
         lanes = (device.vector_bytes or _USUAL_LANES * _FP32_BYTES) // _FP32_BYTES
-        return Processor(near, lanes, max(1, threads))
+        return Processor(near, lanes)

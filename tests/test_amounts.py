@@ -154,6 +154,27 @@ def test_a_product_is_counted_as_it_is_and_as_it_is_tiled() -> None:
     assert steps["macs"] == pytest.approx(7 * 0.256) and steps["products"] == 0.007
 
 
+def test_tiles_are_those_of_the_processors_vectors() -> None:
+    eight = replace(ONE, lanes=8)
+    found, share = (
+        amounts(made("Conv", replace(PLAIN, out_channels=33), 0, 0, 0, "blocked"), eight),
+        inside_share(PLAIN),
+    )
+    assert found["macs"] == pytest.approx(14 * 14 * 40 * 32 * 9 * share / 1000)  # five blocks of eight
+    assert found["macs in tiles"] == pytest.approx(14 * 15 * 64 * 32 * 9 * share / 1000)  # rows of three, sets of 32
+    assert amounts(gemm(13, 17, 300), eight)["macs in tiles"] == pytest.approx(18 * 32 * 0.3)
+    wide, narrow = (features(conv(24, 24, 14), each).vector for each in (ONE, eight))
+    assert wide != narrow and len(wide) == len(narrow)
+
+
+def test_a_processor_is_its_targets() -> None:
+    epyc = Processor.of(load_target("amd-epyc-9654:onnxruntime-cpu@1-thread"))
+    assert (epyc.near_bytes, epyc.lanes, epyc.conv_rows, epyc.gemm_rows, epyc.filter_set) == (768 << 10, 16, 6, 12, 64)
+    core = Processor.of(load_target("intel-core-i7-12700k:pytorch-eager"))
+    assert (core.lanes, core.conv_rows, core.gemm_rows, core.filter_set) == (8, 3, 6, 32)
+    assert Processor.of(load_target("jetson-orin-agx:pytorch-eager")).lanes == 16
+
+
 def test_a_depthwise_convolution_of_a_few_channels_still_fills_its_vectors() -> None:
     deep = replace(PLAIN, in_channels=8, out_channels=8, groups=8)
     share = inside_share(deep)
