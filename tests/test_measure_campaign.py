@@ -100,6 +100,16 @@ def test_networks_are_visited_again_minutes_later(tmp_path: Path) -> None:
     assert again.ran == ["a", "b"], "a fourth time each, and at once"
 
 
+def test_visits_of_a_network_that_comes_late_are_spread_over_what_is_left(tmp_path: Path) -> None:
+    runner = Networks()
+    toys = [Toy(f"t{i}", 2.0) for i in range(500)]
+    worth = {"a": 0.5, **{toy.name: 1.0 for toy in toys[:350]}}
+    running = campaign(tmp_path / "s.jsonl", runner, 1000.0, priority=lambda one: worth.get(one.name, 0.1))
+    running.run([UserModel(Path("a.onnx"), seconds=2.0), *toys])
+    visits = [i * 2.0 for i, name in enumerate(runner.ran) if name == "a"]
+    assert visits == pytest.approx([700.0, 800.0, 900.0], abs=8.0)
+
+
 def test_a_network_that_cannot_be_measured_is_not_visited_again_and_a_short_budget_has_one_visit(
     tmp_path: Path,
 ) -> None:

@@ -35,9 +35,9 @@ _ALLOWANCES, _LEAST_ALLOWED, _MOST_ALLOWED = (1.0, 3.0), 0.5, 20.0
 """How long a benchmark may take: so many times what is expected, as the budget allows, within some seconds."""
 _TRIES, _WAIT = 3, 5
 _PATIENCE, _DOZE = 0.15, 0.1
-_VISIT_SECONDS, _MOST_VISITS, _VISITS_SHARE = 300.0, 4, 0.35
-"""A network is measured again every five minutes, up to four times in all, for a share of the budget at most: how fast
-a shared machine runs it changes over minutes, which no number of runs in a row would show."""
+_VISIT_SECONDS, _LEAST_APART, _MOST_VISITS, _VISITS_SHARE = 300.0, 45.0, 4, 0.35
+"""A network is measured once for every five minutes of the budget, up to four times, spread over what is left of it,
+for a share of it at most: how fast a shared machine runs it changes over minutes, which runs in a row do not show."""
 _LEARNING = 0.3
 _FACTORS = (0.05, 20.0)
 
@@ -165,6 +165,7 @@ class Campaign:
     _resting: dict[str, int] = field(default_factory=dict, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
     _revisited: float = field(default=0.0, init=False)
+    _end: float = field(default=math.inf, init=False)
     _measured: int = field(default=0, init=False)
     _waited: float = field(default=0.0, init=False)
 
@@ -179,13 +180,14 @@ class Campaign:
         if twice is not None:
             raise CalibrationError(f'two benchmarks are called "{twice}"', help="names tell what has been measured")
         began, stopped = self.clock(), False
+        self._end = began + self.budget
         benchmarks = [*benchmarks, *self._visits(benchmarks)]
         waiting = [one for one in benchmarks if not self.writer.has(one.name, self._setting(one))]
         skipped = len(benchmarks) - len(waiting)
         ahead = {one.name for one in waiting}
         for one in benchmarks:
             if one.name not in ahead:
-                self._come_back(one, began)
+                self._come_back(one, at_once=True)
         with _interruptible() as uninterrupted:
             self._guard = uninterrupted
             try:
@@ -211,21 +213,27 @@ class Campaign:
             stopped,
         )
 
+    @property
+    def _visits_each(self) -> int:
+        """How often each of the user's models is measured, at least once."""
+        return max(1, min(_MOST_VISITS, int(self.budget / _VISIT_SECONDS)))
+
     def _visits(self, benchmarks: Sequence[Measurable]) -> Iterator[UserModel]:
         """The later visits of the user's models, as many as the budget has room for."""
-        count = min(_MOST_VISITS, int(self.budget / _VISIT_SECONDS))
-        for visit in range(2, count + 1):
+        for visit in range(2, self._visits_each + 1):
             for one in benchmarks:
                 if isinstance(one, UserModel):
                     self._due[replace(one, visit=visit).name] = math.inf
                     yield replace(one, visit=visit)
 
-    def _come_back(self, measured: Measurable, when: float) -> None:
-        """Make the visit after one that was measured due at a time."""
-        if isinstance(measured, UserModel):
-            following = replace(measured, visit=measured.visit + 1).name
-            if following in self._due:
-                self._due[following] = when
+    def _come_back(self, measured: Measurable, at_once: bool = False) -> None:
+        """Make the visit after one that was measured due, such that those to come are spread over the time left."""
+        if not isinstance(measured, UserModel) or measured.visit >= self._visits_each:
+            return
+        now = self.clock()
+        apart = (self._end - now) / (self._visits_each - measured.visit + 1)
+        later = 0.0 if at_once else min(max(apart, _LEAST_APART), _VISIT_SECONDS)
+        self._due[replace(measured, visit=measured.visit + 1).name] = now + later
 
     def _setting(self, benchmark: Measurable) -> Setting:
         own = self.writer.setting
@@ -278,7 +286,7 @@ class Campaign:
                 now = self.clock()
                 self._learn(benchmark, now - began)
                 self._revisited += (now - began) * (benchmark.name in self._due)
-                self._come_back(benchmark, now + _VISIT_SECONDS)
+                self._come_back(benchmark)
         return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
 
     def _wait_for_calm(self, monitor: Monitor) -> None:
