@@ -5,7 +5,8 @@
 
 For each split a random 40 % of the networks in the file is held out; microbenchmarks and the other networks are fitted;
 the held-out ones are predicted from the kernels that our own fusion finds in their files, and compared with their whole
-runs. ``microbenchmarks alone`` fits no network at all. Kernels are those of 20 µs and more.
+runs. ``microbenchmarks alone`` fits no network at all. Kernels are those of 20 µs and more. What one network's time
+differs by from one visit of a campaign to the next is printed first: no prediction can be nearer than that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,17 @@ def row(name: str, models: Sequence[Compared], kernels: Sequence[Compared]) -> s
     )
 
 
+def repeatability(rows: Sequence[Sample], networks: Sequence[str]) -> str:
+    """How far apart the visits of one network were: root mean square of pairs' logarithms over the square root of 2."""
+    apart = []
+    for name in networks:
+        times = [sample.seconds.median for sample in rows if sample.model == name and sample.source == "network"]
+        apart += [np.log(one / other) ** 2 / 2 for one, other in combinations(times, 2)]
+    if not apart:
+        return "each network was visited once"
+    return f"one network from visit to visit: ±{100 * np.sqrt(np.mean(apart)):.1f} % ({len(apart)} pairs of visits)"
+
+
 def worst(models: Sequence[Compared], count: int = 8) -> str:
     """The networks of the largest mean error."""
     by_name: dict[str, list[float]] = {}
@@ -87,7 +100,8 @@ def main() -> None:
     micro = [sample for sample in rows if sample.model not in own]
     method = "leave-one-model-out" if options.leave_one_out else "held-out"
     print(f"{file.environment.cpu}, {file.environment.threads} threads, {', '.join(file.environment.libraries)}")
-    print(f"{len(rows)} samples, {len(networks)} networks; {method}, per cent\n")
+    print(f"{len(rows)} samples, {len(networks)} networks; {method}, per cent")
+    print(f"{repeatability(rows, networks)}\n")
     print(f"{'':44} {'mean':>7} {'median':>8} {'within 10':>9} {'interval':>9} {'kernels':>9} {'median':>9}")
     for name, fitter in estimators(file.setting).items():
         began = time.perf_counter()

@@ -110,6 +110,16 @@ def test_visits_of_a_network_that_comes_late_are_spread_over_what_is_left(tmp_pa
     assert visits == pytest.approx([700.0, 800.0, 900.0], abs=8.0)
 
 
+def test_no_network_is_visited_again_before_all_were_measured(tmp_path: Path) -> None:
+    runner = Networks()
+    worth = {"b": 0.1, "a": 2.0}
+    running = campaign(tmp_path / "s.jsonl", runner, 1000.0, priority=lambda one: worth.get(one.name, 1.0))
+    running.run(
+        [UserModel(Path(f"{name}.onnx"), seconds=2.0) for name in "ab"] + [Toy(f"t{i}", 2.0) for i in range(350)]
+    )
+    assert runner.ran.index("a") == 0 and runner.ran[1:].index("a") > runner.ran.index("b") - 2
+
+
 def test_a_network_that_cannot_be_measured_is_not_visited_again_and_a_short_budget_has_one_visit(
     tmp_path: Path,
 ) -> None:
