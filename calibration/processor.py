@@ -14,8 +14,10 @@ GEMM_COLUMNS = 16
 """Columns of the right factor that are packed together."""
 
 _NEAR_SHARE = 0.75
-_FP32_BYTES = 4
-_USUAL_LANES = 16
+_LANES_OF_VECTORS, _USUAL_LANES = {32: 8}, 16
+"""Channels that MLAS computes together, by bytes of a vector register: 16 on ARM too, whose registers have 16 bytes.
+The runtime's file says the same to fusion (``blocked_layout``)."""
+
 _ROWS = {8: (3, 6)}
 _USUAL_ROWS = (6, 12)
 """Rows of results that a convolution and a product keep in registers, by lanes: 16 registers of AVX, 32 of AVX-512
@@ -25,7 +27,8 @@ _USUAL_ROWS = (6, 12)
 @dataclass(frozen=True, slots=True)
 class Processor:
     """``near_bytes`` is what the caches hold from one kernel to the next; what is larger comes from far.
-    ``lanes`` are the fp32 numbers of a vector register.
+
+    ``lanes`` are the channels that are computed together.
     """
 
     near_bytes: int
@@ -52,5 +55,4 @@ class Processor:
         device = target.device
         sized = [level.size for level in device.memories if level.size is not None]
         near = int(_NEAR_SHARE * sized[min(1, len(sized) - 1)]) if sized else 0
-        lanes = (device.vector_bytes or _USUAL_LANES * _FP32_BYTES) // _FP32_BYTES
-        return Processor(near, lanes)
+        return Processor(near, _LANES_OF_VECTORS.get(device.vector_bytes or 0, _USUAL_LANES))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .kernel import Kernel
+from .prediction import NORMAL_95
 
 __all__ = ["Sample", "Setting", "Statistics"]
-
-_NORMAL_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Statistics:
     @property
     def relative_error(self) -> float:
         """The median's standard error, as a share of it: what its 95 % interval comes from."""
-        return (self.ci_high - self.ci_low) / (2 * _NORMAL_95 * self.median)
+        return (self.ci_high - self.ci_low) / (2 * NORMAL_95 * self.median)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from graphs.calibration.processor import Processor
 from graphs.targets import load_target
 from graphs.targets.machine import Cache, read_machine
 
@@ -264,3 +265,23 @@ def test_what_is_assumed_of_the_host_can_be_overridden(system, tmp_path):
     assert not device.memory("dram").bandwidth_origin.assumed
     assert peak(device, "fp32") == 2 * 8 * 2.7e9
     assert any("nothing was measured" in note for note in device.notes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "vector", "lanes"), [("sse2", 16, 16), ("sse2 avx avx2 fma", 32, 8), (SERVER, 64, 16)]
+)
+def test_vectors_are_those_of_the_widest_instruction_set_and_decide_the_lanes(system, flags, vector, lanes):
+    system.cpus(2, flags)
+    assert system.load().vector_bytes == vector
+    assert Processor.of(load_target("host:onnxruntime-cpu", system=system.root)).lanes == lanes
+
+
+def test_memory_is_no_faster_than_the_last_cache_of_a_slow_processor(system):
+    system.cpus(2, SERVER, **{"cpu MHz": "1000.000"})
+    for cpu in range(2):
+        system.cache(cpu, 0, 1, "Data", "32K", str(cpu))
+        system.cache(cpu, 1, 2, "Unified", "512K", str(cpu))
+        system.cache(cpu, 2, 3, "Unified", "32768K", "0-1")
+    for spec in ("host", "host@1-thread"):
+        bandwidths = [memory.bandwidth for memory in system.load(spec).memories]
+        assert bandwidths == sorted(bandwidths, reverse=True) and bandwidths[-1] == bandwidths[-2]
