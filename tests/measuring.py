@@ -52,11 +52,11 @@ class Speed:
 
     def __init__(self) -> None:
         self.arithmetic = self.memory = 1.0
-        self.now = 0.0
+        self.handover = self.now = 0.0
 
     def read(self) -> Reading:
         self.now += 0.01
-        return Reading(self.now, 2e-4 * self.arithmetic, 1e-3 * self.memory)
+        return Reading(self.now, 2e-4 * self.arithmetic, 1e-3 * self.memory, self.handover)
 
 
 def kernel(n: int = 64) -> Kernel:

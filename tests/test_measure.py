@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,8 @@ from measuring import Speed
 from graphs.calibration.errors import CalibrationError
 from graphs.calibration.measure.environment import machine_id, read_environment
 from graphs.calibration.measure.executed import spread
-from graphs.calibration.measure.pinning import cores_for, pinned
+from graphs.calibration.measure.handover import Handover
+from graphs.calibration.measure.pinning import cores_for, on_processor, pinned
 from graphs.calibration.measure.presence import account, kept_waiting
 from graphs.calibration.measure.reference import (
     Flicker,
@@ -268,6 +270,51 @@ def test_blocks_without_the_processor_do_not_count() -> None:
     assert monitor.pause()
     wall[0], own[0] = 2.0, 1.9
     assert not monitor.pause()
+
+
+def test_what_ran_while_the_cores_shared_no_cache_does_not_count() -> None:
+    """A virtual machine's processors are moved apart by their host, and come together again."""
+    speed = Speed()
+    speed.handover = 1.6
+    monitor = watched(speed)
+    counted = []
+    for handover in (1.5, 1.9, 5.9, 6.1, 1.4, 1.6):
+        speed.handover = handover
+        counted.append(monitor.pause())
+    assert counted == [True, True, False, False, False, True]
+    assert not monitor.drift().refusal and monitor.calm()
+    speed.handover = 6.0
+    assert not monitor.calm()
+    refusal = drift(monitor.baseline, [monitor.last]).refusal
+    assert refusal == "the cores had been moved: handing data over took 6.0 times a copy, not 1.6 times"
+    assert not drift(replace(monitor.baseline, handover=0.0), [monitor.last]).refusal, "evidence without it"
+
+
+def test_cores_that_come_nearer_for_good_are_the_new_baseline() -> None:
+    speed = Speed()
+    speed.handover = 6.0
+    monitor = watched(speed)
+    assert monitor.pause() and monitor.faster() is None
+    speed.handover = 1.5
+    assert not any(monitor.pause() for _ in range(20)) and monitor.faster() is None
+    assert not any(monitor.pause() for _ in range(30))
+    rebased = monitor.faster()
+    assert rebased is not None and rebased.handover == 1.5 and monitor.pause()
+    speed.handover = 6.0
+    assert not any(monitor.pause() for _ in range(60)) and monitor.faster() is None, "further apart is no baseline"
+
+
+def test_handing_over_is_read_between_two_processors_of_this_machine() -> None:
+    before = os.sched_getaffinity(0)
+    found = Handover.between_cores()
+    assert (found is None) == (len(before) == 1)
+    if found is not None:
+        assert {found.writer, found.reader} <= before and found.writer != found.reader
+        assert 0.1 < found.read() < 1000
+        assert os.sched_getaffinity(0) == before
+        assert RuntimeReference(2).read().handover > 0
+    with on_processor(min(before)):
+        assert Handover.between_cores() is None and RuntimeReference(2).read().handover == 0.0
 
 
 def test_baseline_wants_a_clock_that_runs() -> None:

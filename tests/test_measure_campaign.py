@@ -171,6 +171,28 @@ def test_a_slow_spell_is_waited_for(tmp_path: Path) -> None:
     assert summary.measured == 2 and not summary.refused and len(reads) > 30
 
 
+def test_a_better_machine_that_turns_up_while_waiting_is_the_new_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cores were apart when the baseline was read and the first was measured, and share a cache from then on."""
+    monkeypatch.setattr("graphs.calibration.measure.campaign.sleep", lambda seconds: None)
+    running = campaign(tmp_path / "s.jsonl", runner := ToyRunner(), budget=1e3)
+    speed, reads = running.reference, []
+    assert isinstance(speed, Speed)
+
+    def read() -> Reading:
+        reads.append(1)
+        runner.now += 0.1
+        return Reading(float(len(reads)), 2e-4, 1e-3, 6.0 if len(reads) < 13 else 1.5)
+
+    speed.read = read  # type: ignore[method-assign]  # the machine of this test
+    summary = running.run([Toy("a"), Toy("b"), Toy("c")])
+    found = read_samples(tmp_path / "s.jsonl")
+    assert summary.measured == 3 and not summary.refused and len(found.done) == 3
+    assert found.baseline is not None and found.baseline.handover == 1.5
+    assert runner.ran[0] in runner.ran[1:], "what was measured with cores apart was measured again"
+
+
 def test_an_interrupt_stops_with_a_summary(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     runner = ToyRunner()

@@ -18,6 +18,7 @@ from graphs.calibration.measure import samples_writer
 from graphs.calibration.measure.reference import Reading
 from graphs.calibration.measure.samples_file import parse_samples, read_samples
 from graphs.calibration.measure.samples_writer import SamplesWriter
+from graphs.tools.calibrating.evidence import environment_of, speed_of
 
 
 def written(path: Path, names: Sequence[str] = ("one", "two")) -> None:
@@ -193,3 +194,20 @@ def test_a_faster_baseline_brings_earlier_samples_to_its_speed(tmp_path: Path) -
         assert found.baseline == Reading(2.0, 2e-4, 1e-3)
         assert [row.sample.seconds.median for row in found.rows] == pytest.approx([1e-3, 2e-3][1 - left :])
         assert (("one", SETTING) in found.done) == bool(left) and ("two", SETTING) in found.done
+
+
+def test_cores_that_came_nearer_make_what_was_measured_before_be_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    with SamplesWriter(path, SETTING, ENVIRONMENT) as writer:
+        writer.reference(Reading(1.0, 2e-4, 1e-3, 5.9), baseline=True)
+        writer.add("one", [sample(1e-3)])
+        writer.reference(Reading(2.0, 2e-4, 1e-3, 1.6), baseline=True)
+        writer.add("two", [sample(1e-3)])
+        writer.reference(Reading(3.0, 2e-4, 1e-3, 5.9))
+        writer.reference(Reading(4.0, 2e-4, 1e-3, 5.9))
+    found = read_samples(path)
+    assert found.done == {("two", SETTING)} and [row.benchmark for row in found.refused] == ["one"]
+    assert found.typical == Reading(4.0, 2e-4, 1e-3, 1.6), "as far apart as when what counts was measured"
+    assert speed_of(environment_of(found)) == Reading(0.0, 2e-4, 1e-3, 1.6)
+    without = {key: value for key, value in environment_of(found).items() if key != "reference_handover"}
+    assert speed_of(without) == Reading(0.0, 2e-4, 1e-3) and speed_of({}) is None

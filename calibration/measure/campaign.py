@@ -17,7 +17,7 @@ from ..errors import CalibrationError
 from ..sample import Sample, Setting, Statistics
 from .described import Described
 from .profile import Joined, join
-from .reference import BASELINE_SECONDS, Monitor, Reference
+from .reference import BASELINE_SECONDS, Monitor, Reference, correctable
 from .runner import Runner, UnsteadyError
 from .samples_writer import SamplesWriter
 from .torch_program import Network
@@ -34,7 +34,7 @@ _LEAST_SHARE = 0.5
 _ALLOWANCES, _LEAST_ALLOWED, _MOST_ALLOWED = (1.0, 3.0), 0.5, 20.0
 """How long a benchmark may take: so many times what is expected, as the budget allows, within some seconds."""
 _TRIES, _WAIT = 3, 5
-_PATIENCE, _DOZE = 0.15, 0.1
+_PATIENCE, _DOZE = 0.3, 0.1
 _VISIT_SECONDS, _LEAST_APART, _MOST_VISITS, _VISITS_SHARE = 300.0, 45.0, 4, 0.35
 """A network is measured once for every five minutes of the budget, up to four times, spread over what is left of it,
 for a share of it at most, and again only when all networks were measured: how fast a shared machine runs one changes
@@ -169,6 +169,7 @@ class Campaign:
     _revisited: float = field(default=0.0, init=False)
     _end: float = field(default=math.inf, init=False)
     _measured: int = field(default=0, init=False)
+    _void: bool = field(default=False, init=False)
     _waited: float = field(default=0.0, init=False)
 
     def run(self, benchmarks: Sequence[Measurable]) -> Summary:
@@ -201,6 +202,8 @@ class Campaign:
                         waiting.remove(chosen)
                         if chosen.name in self._problems:
                             waiting = [one for one in waiting if one.model != chosen.model]
+                    if self._void:
+                        waiting, skipped = self._all_again(benchmarks), 0
                     self._tell(event, waiting, skipped, began)
             except KeyboardInterrupt:
                 stopped = True
@@ -214,6 +217,12 @@ class Campaign:
             self.clock() - began,
             stopped,
         )
+
+    def _all_again(self, benchmarks: Sequence[Measurable]) -> list[Measurable]:
+        """What is to be measured when all that was measured so far does not count (:func:`correctable`)."""
+        self._void, self._measured = False, 0
+        self._due = dict.fromkeys(self._due, math.inf)
+        return [one for one in benchmarks if one.name not in self._problems or one.name in self._resting]
 
     @property
     def _visits_each(self) -> int:
@@ -275,9 +284,8 @@ class Campaign:
                 self._resting[benchmark.name] = _WAIT
         except (GraphsError, MemoryError, OSError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
-        rebased = monitor.faster()
         with self._guard():
-            self.writer.reference(rebased or monitor.last, baseline=rebased is not None)
+            self.writer.reference(monitor.last)
             if problem:
                 self._problems[benchmark.name] = problem
                 self.writer.refuse(benchmark.name, problem, setting)
@@ -289,14 +297,24 @@ class Campaign:
                 self._learn(benchmark, now - began)
                 self._revisited += (now - began) * (benchmark.name in self._due)
                 self._come_back(benchmark)
+        self._rebase(monitor)  # behind the samples, which refer to the baseline so far
         return Event(0, 0, 0.0, 0.0, monitor.drift().factor, 0, 0, benchmark.name, last, problem)
 
     def _wait_for_calm(self, monitor: Monitor) -> None:
         """Let a slow spell of the machine pass, for a share of the budget in all: what it spoils is done again."""
         began = self.clock()
         while not monitor.calm() and self._waited + self.clock() - began < _PATIENCE * self.budget:
+            self._rebase(monitor)
             sleep(_DOZE)
         self._waited += self.clock() - began
+
+    def _rebase(self, monitor: Monitor) -> None:
+        """Write a new baseline if the machine turned out better than at the one so far."""
+        old, rebased = monitor.baseline, monitor.faster()
+        if rebased is not None:
+            self._void = self._void or not correctable(old, rebased)
+            with self._guard():
+                self.writer.reference(rebased, baseline=True)
 
     def _samples(self, benchmark: Measurable, monitor: Monitor, allowed: float) -> tuple[list[Sample], Statistics]:
         model, whole = benchmark.build(), self.whole(benchmark)

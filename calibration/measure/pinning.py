@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CalibrationError
 
-__all__ = ["THREAD_VARIABLES", "cores_for", "pinned", "thread_variables"]
+__all__ = ["THREAD_VARIABLES", "cores_for", "on_processor", "pinned", "thread_variables"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What libraries read, when they are first imported, to know how many threads to start."""
@@ -62,6 +63,18 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
                 os.environ[name] = value
         if cores:
             os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def on_processor(number: int) -> Iterator[None]:
+    """Keep the calling thread alone on one processor meanwhile."""
+    thread = threading.get_native_id()
+    before = os.sched_getaffinity(thread)
+    os.sched_setaffinity(thread, (number,))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(thread, before)
 
 
 def thread_variables(threads: int) -> Mapping[str, str]:

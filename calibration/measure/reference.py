@@ -7,6 +7,10 @@ slower, or while the machine's speed changed, does not count.
 
 Readings flicker by themselves, most of all those of memory where strangers share it. How much they usually do is learnt
 from the readings themselves: only what is beyond that is a change of speed, and few readings correct little.
+
+A virtual machine's processors may be moved meanwhile to cores of the host that share a cache, or that do not: what one
+thread wrote and another one reads then takes three times as long, arithmetic as long as ever. Whole networks on two
+threads take up to half as long again, so only what was measured at the baseline's distance counts.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import CalibrationError
+from .handover import Handover
 from .presence import Account, account, kept_waiting
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ __all__ = [
     "BASELINE_SECONDS",
     "LARGEST_DRIFT",
     "LARGEST_FLICKER",
+    "LARGEST_HANDOVER",
     "LARGEST_MOVE",
     "LARGEST_SPLIT",
     "LEAST_PRESENCE",
@@ -43,8 +49,10 @@ __all__ = [
     "Reference",
     "RuntimeReference",
     "baseline_of",
+    "correctable",
     "drift",
     "level_of",
+    "moved",
     "slowness",
 ]
 
@@ -57,6 +65,10 @@ LARGEST_SPLIT = 0.08
 """The most by which memory may be slower than arithmetic is: no one factor would do."""
 LARGEST_FLICKER = 0.25
 """The most that readings may differ by and pass for the usual."""
+LARGEST_HANDOVER = 1.7
+"""The most that handing data from one core to another may be slower or faster by than at the baseline. On Zen 4 copying
+64 KiB that another core wrote takes 1.7 to 2.2 times as long as copying its own if both share a cache, 4.3 to 5.9 times
+if they do not."""
 
 LEAST_PRESENCE = 0.97
 """The least share of a block that the measuring thread must have had its processor for, for the block to count."""
@@ -86,11 +98,15 @@ _GEMM_RUNS, _STREAM_RUNS = 12, 3
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Seconds that the reference's matrix product and its copy took, at a time in seconds since 1970."""
+    """Seconds that the reference's matrix product and its copy took, at a time in seconds since 1970.
+
+    ``handover`` is how many times as long copying takes of what another core just wrote; 0 where that was not read.
+    """
 
     at: float
     gemm: float
     stream: float
+    handover: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +128,8 @@ class Reference(Protocol):
 class RuntimeReference:
     """A matrix product through onnxruntime on as many threads as is measured with, and a copy from main memory.
 
-    ``cache_bytes`` is the size of the machine's largest cache.
+    On several threads what one core hands to another as well. ``cache_bytes`` is the size of the machine's largest
+    cache.
     """
 
     def __init__(self, threads: int, cache_bytes: int = 0, clock: Callable[[], float] = perf_counter) -> None:
@@ -124,6 +141,7 @@ class RuntimeReference:
         self._source = np.ones(min(max(_CACHES * cache_bytes, _LEAST_STREAM), _MOST_STREAM) // 8)
         self._target = np.empty_like(self._source)
         self._session = _gemm_session(self._matrix, threads)
+        self._handover = Handover.between_cores() if threads > 1 else None
         self.read()
 
     def read(self) -> Reading:
@@ -132,7 +150,7 @@ class RuntimeReference:
 
         gemm = self._timed(lambda: self._session.run(None, {"a": self._matrix}), _GEMM_RUNS)
         stream = self._timed(lambda: np.copyto(self._target, self._source), _STREAM_RUNS)
-        return Reading(time(), gemm, stream)
+        return Reading(time(), gemm, stream, self._handover.read() if self._handover else 0.0)
 
     def _timed(self, run: Callable[[], object], runs: int) -> float:
         times = []
@@ -184,7 +202,8 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = _STEA
 
     It is arithmetic's, the median of its readings, drawn to one as far as that is uncertain: the posterior mean under a
     normal prior. Refused where there is no such block, the machine was off the baseline by more than
-    :data:`LARGEST_DRIFT`, or memory was slower by more than :data:`LARGEST_SPLIT` and twice its uncertainty.
+    :data:`LARGEST_DRIFT`, memory was slower by more than :data:`LARGEST_SPLIT` and twice its uncertainty, or the cores
+    stood nearer to each other or further apart.
     """
     if not during:
         return Drift(1.0, f"other processes, or changes of speed above {LARGEST_MOVE:.0%}, disturbed every run")
@@ -195,6 +214,9 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = _STEA
     if math.log(stream / gemm) > math.log1p(LARGEST_SPLIT) + 2 * math.sqrt(of_gemm + of_stream):
         apart = f"arithmetic by {gemm - 1:+.1%}, memory by {stream - 1:+.1%}"
         return Drift(factor, f"the machine slowed unevenly: {apart} (at most {LARGEST_SPLIT:.0%} apart)")
+    if moved(baseline, level):
+        apart = f"handing data over took {level.handover:.1f} times a copy, not {baseline.handover:.1f} times"
+        return Drift(factor, f"the cores had been moved: {apart}")
     if not 1 / (1 + LARGEST_DRIFT) <= factor <= 1 + LARGEST_DRIFT:
         return Drift(factor, f"the machine was off its baseline by {factor - 1:+.1%} (at most {LARGEST_DRIFT:.0%})")
     return Drift(factor)
@@ -203,6 +225,11 @@ def drift(baseline: Reading, during: Sequence[Reading], flicker: Flicker = _STEA
 def slowness(baseline: Reading, reading: Reading) -> float:
     """Return how much slower a reading's arithmetic is than the baseline's: what times are divided by."""
     return reading.gemm / baseline.gemm
+
+
+def correctable(old: Reading, new: Reading) -> bool:
+    """Return whether what was measured at an old baseline can be brought to a new one, of a better machine."""
+    return slowness(new, old) <= 1 + LARGEST_DRIFT and not moved(new, old)
 
 
 class Monitor:
@@ -290,7 +317,7 @@ class Monitor:
     def _usable(self, readings: Sequence[Reading]) -> bool:
         """Whether times measured at this speed can be corrected."""
         off = slowness(self.baseline, level_of(readings))
-        near = max(off, 1 / off) <= 1 + LARGEST_DRIFT
+        near = max(off, 1 / off) <= 1 + LARGEST_DRIFT and not any(moved(self.baseline, one) for one in readings)
         return near and not drift(self.baseline, readings, Flicker.of(self._usual)).refusal
 
     def _read(self) -> Reading:
@@ -314,11 +341,13 @@ class Monitor:
         return level_of(self._recent)
 
     def faster(self) -> Reading | None:
-        """Return the machine's usual speed if that is above the baseline's by now: the new baseline."""
+        """Return the machine's usual state if that is above the baseline's by now, its arithmetic faster or its cores
+        nearer to each other: the new baseline."""
         if len(self._usual) < _USUAL:
             return None
         level = level_of(self._usual)
-        if self.baseline.gemm / level.gemm > 1 + self._tolerances()[0]:
+        nearer = moved(self.baseline, level) and level.handover < self.baseline.handover
+        if nearer or self.baseline.gemm / level.gemm > 1 + self._tolerances()[0]:
             self.baseline = level
             return level
         return None
@@ -345,7 +374,19 @@ def _tolerance(flicker: float) -> float:
 def level_of(readings: Sequence[Reading]) -> Reading:
     """Return the median of several readings, at the time of the last."""
     gemm, stream = median([one.gemm for one in readings]), median([one.stream for one in readings])
-    return Reading(readings[-1].at, gemm, stream)
+    handovers = [one.handover for one in readings if one.handover]
+    return Reading(readings[-1].at, gemm, stream, median(handovers) if handovers else 0.0)
+
+
+def moved(baseline: Reading, reading: Reading) -> bool:
+    """Return whether cores stand nearer to each other than at the baseline, or further apart.
+
+    Where one of both did not ask, they do not.
+    """
+    if not baseline.handover or not reading.handover:
+        return False
+    ratio = reading.handover / baseline.handover
+    return max(ratio, 1 / ratio) > LARGEST_HANDOVER
 
 
 def _spread(seconds: Sequence[float]) -> float:

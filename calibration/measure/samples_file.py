@@ -19,7 +19,7 @@ from ..sample import Sample, Setting, Statistics
 from ..sample_table import SAMPLE_SOURCES, check_statistics, decode_kernel
 from ..strict_json import Entry, parse_json
 from .environment import Environment
-from .reference import LARGEST_DRIFT, Reading, level_of, slowness
+from .reference import Reading, correctable, level_of, slowness
 
 __all__ = ["FORMAT", "VERSION", "Refused", "SampleRow", "SamplesFile", "Torn", "header_line", "line", "parse_samples",
            "read_samples", "sample_line"]  # fmt: skip
@@ -74,8 +74,11 @@ class SamplesFile:
 
     @property
     def typical(self) -> Reading | None:
-        """The campaign's usual speed: the median of all readings of the reference."""
-        return level_of(self.references) if self.references else None
+        """The campaign's usual speed: the median of all readings of the reference, with the baseline's handover."""
+        if not self.references:
+            return None
+        handover = self.baseline.handover if self.baseline is not None else 0.0
+        return replace(level_of(self.references), handover=handover)
 
     def of(self, setting: Setting) -> tuple[Sample, ...]:
         """The samples of one setting, at the campaign's usual speed."""
@@ -184,8 +187,9 @@ class _Reader:
         return self._kernels[written]
 
     def _reference(self, row: Entry) -> bool:
-        entry = row["reference"].only(("at", "gemm", "stream"))
-        reading = Reading(entry["at"].share, entry["gemm"].positive, entry["stream"].positive)
+        entry = row["reference"].only(("at", "gemm", "stream"), ("handover",))
+        handover = entry["handover"].share if "handover" in entry else 0.0
+        reading = Reading(entry["at"].share, entry["gemm"].positive, entry["stream"].positive, handover)
         self.references.append(reading)
         if "baseline" in row and row["baseline"].flag:
             self._rebase(reading)
@@ -194,11 +198,11 @@ class _Reader:
     def _rebase(self, reading: Reading) -> None:
         """Take a new baseline: what was measured before refers to the old one, and is brought to the new.
 
-        What was measured while the machine was too slow for that is to be measured again.
+        What was measured while the machine was too slow for that, or its cores too far apart, is to be measured again.
         """
         old, self.baseline = self.baseline or reading, reading
         factor = slowness(reading, old)
-        if factor > 1 + LARGEST_DRIFT:
+        if not correctable(old, reading):
             self.refused += [Refused(name, setting, _SLOW) for name, setting in sorted(self.done, key=str)]
             self.rows, self.done = [], set()
         elif factor != 1.0:

@@ -12,6 +12,7 @@ from ... import __version__
 from ...calibration.curve import Curve
 from ...calibration.errors import CalibrationError
 from ...calibration.fitting import fit_curves
+from ...calibration.measure.reference import Reading
 from ...calibration.observations import Observation, observations_of
 from ...calibration.prediction import NORMAL_95, Estimator
 from ...calibration.profile import Breakdown, Profile, SourceDocument, Validation
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from ...calibration.analytic import Fitted
     from ...calibration.measure.samples_file import SamplesFile
 
-__all__ = ["BASELINE", "Scalar", "environment_of", "fitter", "now", "profile_of", "validation_of"]
+__all__ = ["Scalar", "environment_of", "fitter", "now", "profile_of", "speed_of", "validation_of"]
 
 _DEVICE_TYPES = {"cpu": "cpu", "gpu": "gpu", "mcu": "cpu", "npu": "kpu"}
 """Classes of devices as the published schema calls them."""
 
-BASELINE = ("reference_gemm_seconds", "reference_stream_seconds")
-"""Keys of the environment that say how fast the machine was: the times of the reference kernels."""
+_GEMM, _STREAM, _HANDOVER = "reference_gemm_seconds", "reference_stream_seconds", "reference_handover"
+"""Keys of the environment that say how fast the machine was: the times of the reference kernels, and how many times as
+long as a copy handing data to another core took."""
 
 Scalar = str | int | float | bool | None
 
@@ -48,8 +50,18 @@ def environment_of(file: SamplesFile) -> dict[str, Scalar]:
         value = getattr(file.environment, field.name)
         found[field.name] = ", ".join(map(str, value)) if isinstance(value, tuple) else value
     if file.typical is not None:
-        found.update(zip(BASELINE, (file.typical.gemm, file.typical.stream), strict=True))
+        usual = file.typical
+        found.update({_GEMM: usual.gemm, _STREAM: usual.stream})
+        found.update({_HANDOVER: usual.handover} if usual.handover else {})
     return found
+
+
+def speed_of(environment: Mapping[str, Scalar]) -> Reading | None:
+    """Return the machine's speed when evidence was measured, if its environment says."""
+    gemm, stream, handover = (environment.get(key) for key in (_GEMM, _STREAM, _HANDOVER))
+    if not isinstance(gemm, float) or not isinstance(stream, float):
+        return None
+    return Reading(0.0, gemm, stream, handover if isinstance(handover, float) else 0.0)
 
 
 def profile_of(

@@ -10,7 +10,7 @@ from ...api import run as run_pipeline
 from ...calibration.errors import CalibrationError
 from ...calibration.kernel import Kernel
 from ...calibration.measure.profile import join
-from ...calibration.measure.reference import Monitor, Reading
+from ...calibration.measure.reference import Monitor
 from ...calibration.measure.runner import UnsteadyError
 from ...calibration.sample import Sample
 from ...calibration.trials import Trial, kernel_times
@@ -19,7 +19,7 @@ from ...passes.calibrate import described, together
 from ...passes.cost import Cost
 from ...passes.report import Report
 from ...targets import Target
-from .evidence import BASELINE, Scalar
+from .evidence import Scalar, speed_of
 from .machine import Bench
 from .models import Named, graph_of, label_of, title_of
 
@@ -83,9 +83,7 @@ def monitor_of(ready: Bench, evidence: Mapping[str, Scalar]) -> Monitor:
 
     Times are then those of a machine as fast as it was, and errors are the prediction's, not the neighbours'.
     """
-    gemm, stream = (evidence.get(key) for key in BASELINE)
-    then = Reading(0.0, gemm, stream) if isinstance(gemm, float) and isinstance(stream, float) else None
-    return Monitor.starting(ready.reference, then, ready.runner.on_processor)
+    return Monitor.starting(ready.reference, speed_of(evidence), ready.runner.on_processor)
 
 
 def measure(
