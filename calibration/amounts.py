@@ -31,7 +31,7 @@ from .features import inside_share
 from .kernel import Kernel
 from .processor import GEMM_COLUMNS, Processor
 
-__all__ = ["amounts", "family"]
+__all__ = ["amounts", "family", "kind_of"]
 
 Amounts = dict[str, float]
 
@@ -44,6 +44,9 @@ _LONG_RUN = 4096
 _LAID_OUT = frozenset({"conv2d", "conv2d_pointwise", "conv2d_grouped", "conv2d_depthwise", "pool", "reduction",
                        "elementwise"})  # fmt: skip
 """Operation types with one implementation for each layout of their activations."""
+
+_BY_FUNCTION = ("elements of ", "reduced by ", "scanned by ", "window ")
+"""How amounts begin that end in a function's name."""
 
 _BY_OPERATOR = frozenset({"normalization", "layout", "pool", "scan", "recurrent"})
 """Operation types whose operators have nothing in common but the kind of work."""
@@ -70,6 +73,11 @@ def amounts(kernel: Kernel, processor: Processor) -> Mapping[str, float]:
     for name, amount in _traffic(kernel, processor.near_bytes).items():
         found[name] = amount / 1000
     return {name: amount for name, amount in found.items() if amount}
+
+
+def kind_of(amount: str) -> str:
+    """Return an amount's name without the function in it: ``window `` of ``window cubic``; nothing if it names none."""
+    return next((kind for kind in _BY_FUNCTION if amount.startswith(kind)), "")
 
 
 def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import analytic, representatives
-from .amounts import amounts, family
+from .amounts import family
 from .curves import CurveEstimator
 from .errors import CalibrationError
 from .features import coordinates, features
@@ -28,7 +28,7 @@ from .kernel import Kernel, entry
 from .prediction import NORMAL_95, Estimator, Prediction, Quality, Total
 from .processor import Processor
 from .profile import Profile
-from .rates import Rates, Timing, fit_rates, seconds_at
+from .rates import Rates, Timing, fit_rates
 from .residual import Residual, fit_residual, residual_from_json, residual_to_json
 from .roofline import Roofline
 from .sample import Sample
@@ -123,19 +123,19 @@ class RatesEstimator:
         shapes = residual.points([features(kernel, self.rates.processor) for kernel in known])
         mean, through_shape = residual.combined(shapes, each * times)
         times = times * np.exp(mean)
-        return float(each @ times), through_shape + float(each @ times**2) * residual.noise_variance
+        guessed = np.array([self.rates.guess_std(kernel) for kernel in known])
+        alone = float(each @ times**2) * residual.noise_variance + float((each**2) @ guessed**2)
+        return float(each @ times), through_shape + alone
 
     def _of_family(self, name: str, kernels: Sequence[Kernel]) -> list[Prediction]:
         residual = self.residuals.get(name)
         if residual is None:
             return [self._without_residual(kernel) for kernel in kernels]
-        rates = self.rates.families.get(name, self.rates.common)
-        processor = self.rates.processor
-        work = [amounts(kernel, processor) for kernel in kernels]
-        times = np.array([seconds_at(rates, each) for each in work])
-        shapes = residual.points([features(kernel, processor) for kernel in kernels])
+        times = np.array([self.rates.seconds(kernel) for kernel in kernels])
+        guessed = np.array([self.rates.guess_std(kernel) for kernel in kernels]) / times
+        shapes = residual.points([features(kernel, self.rates.processor) for kernel in kernels])
         mean, through_shape = residual.predict(shapes)
-        times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance)
+        times, stds = times * np.exp(mean), np.sqrt(through_shape + residual.noise_variance + guessed**2)
         same, nearest, near = residual.nearest(shapes, _NEAR)
         inside = residual.inside(shapes)
         curve = _operation_type(name)
@@ -143,7 +143,7 @@ class RatesEstimator:
             Prediction(
                 float(times[i]),
                 float(stds[i]),
-                _quality(work[i].keys() <= rates.keys(), bool(same[i]), bool(inside[i])),
+                _quality(self.rates.complete(kernels[i]), bool(same[i]), bool(inside[i])),
                 curve,
                 self._entry(name, int(nearest[i])),
                 int(near[i]),

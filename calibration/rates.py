@@ -11,15 +11,17 @@ amount / seconds, reweighted (Huber) with the scale of the median absolute resid
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .amounts import amounts, family
+from .amounts import amounts, family, kind_of
 from .kernel import Kernel, rank
 from .processor import Processor
 
@@ -35,6 +37,7 @@ _LEAST_RIDGE = 1e-12
 _HUBER = 1.5
 _SMALLEST_SCALE = 0.02
 _COUNTED_ONCE, _LEAST_COUNTED, _MOST_COUNTED = 1e-4, 0.02, 10.0
+_LEAST_SPREAD = 1.0
 _SHORTEST, _LONGEST = 2e-7, 1e9
 """No kernel is predicted shorter than this: a fifth of a microsecond is a function call; or longer than 30 years."""
 
@@ -49,9 +52,12 @@ class Timing:
     error: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rates:
-    """Seconds for each amount: of a family's kernels where it was measured, else of all kernels."""
+    """Seconds for each amount: of a family's kernels where it was measured, else of all kernels.
+
+    A function that nobody measured (``window cubic``) is taken to be like the others of its kind.
+    """
 
     processor: Processor
     common: Mapping[str, float]
@@ -60,7 +66,37 @@ class Rates:
     def seconds(self, kernel: Kernel) -> float:
         """Return a kernel's time, which is at least 0.2 µs."""
         rates = self.families.get(family(kernel), self.common)
-        return seconds_at(rates, amounts(kernel, self.processor))
+        return seconds_at(rates, amounts(kernel, self.processor)) + sum(self._guesses(kernel).values())
+
+    def complete(self, kernel: Kernel) -> bool:
+        """Whether each amount of a kernel's work was measured somewhere."""
+        rates = self.families.get(family(kernel), self.common)
+        return amounts(kernel, self.processor).keys() <= rates.keys()
+
+    def guess_std(self, kernel: Kernel) -> float:
+        """Return the standard deviation, in seconds, of the time for functions that nobody measured."""
+        guesses = self._guesses(kernel)
+        return math.hypot(*(seconds * self._kinds[kind_of(name)].spread for name, seconds in guesses.items()))
+
+    def _guesses(self, kernel: Kernel) -> dict[str, float]:
+        """Seconds for functions that nobody measured, at the typical rate of their kind."""
+        if self.complete(kernel):
+            return {}
+        rates = self.families.get(family(kernel), self.common)
+        return {
+            name: min(amount * self._kinds[kind_of(name)].rate, _LONGEST)
+            for name, amount in amounts(kernel, self.processor).items()
+            if name not in rates and kind_of(name) in self._kinds
+        }
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, _Typical]:
+        """The typical rate of functions of one kind."""
+        rates: dict[str, list[float]] = defaultdict(list)
+        for name, rate in self.common.items():
+            if rate and kind_of(name):
+                rates[kind_of(name)].append(rate)
+        return {kind: _Typical.of(each) for kind, each in rates.items()}
 
     def know(self, kernel: Kernel) -> bool:
         """Whether the main part of a kernel's work, beyond its launch and its traffic, was measured anywhere."""
@@ -68,6 +104,18 @@ class Rates:
             return True
         names = [name for name in amounts(kernel, self.processor) if not name.startswith(("bytes", "launch"))]
         return any(name in self.common for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Typical:
+    """The median of rates, and the standard deviation of their logarithms: how far off it is for another one."""
+
+    rate: float
+    spread: float
+
+    @staticmethod
+    def of(rates: Sequence[float]) -> _Typical:
+        return _Typical(median(rates), max(_LEAST_SPREAD, float(np.std(np.log(rates)))))
 
 
 def seconds_at(rates: Mapping[str, float], work: Mapping[str, float]) -> float:

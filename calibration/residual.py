@@ -244,6 +244,7 @@ def _tuned(vectors: Floats, categories: Sequence[str], values: Floats, noise: Fl
         start,
         args=(squares, same, wanted, noise[chosen]),
         method="L-BFGS-B",
+        bounds=list(zip(*_bounds(len(start)), strict=True)),
         options={"maxiter": _STEPS},
     )
     return _believable(found.x)
@@ -336,10 +337,14 @@ def residual_from_json(entry: Entry, coordinates: int) -> Residual:
     return Residual(ResidualData(vectors, categories, np.array(values), np.array(noise), logs))
 
 
+def _bounds(count: int) -> tuple[Floats, Floats]:
+    """The least and the most that is believed of so many hyperparameters."""
+    lengths = count - len(_LOWEST)
+    return np.array((*_LOWEST, *[_SHORTEST_LENGTH] * lengths)), np.array((*_HIGHEST, *[_LONGEST_LENGTH] * lengths))
+
+
 def _believable(logs: Floats) -> Floats:
-    count = len(logs) - 4
-    low, high = (*_LOWEST, *[_SHORTEST_LENGTH] * count), (*_HIGHEST, *[_LONGEST_LENGTH] * count)
-    return np.clip(logs, low, high)
+    return np.clip(logs, *_bounds(len(logs)))
 
 
 def _rounded(number: float) -> float:

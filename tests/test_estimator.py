@@ -14,6 +14,7 @@ import pytest
 from made_up_machine import (
     LAUNCH,
     PROFILER,
+    elementwise,
     evidence,
     gemm,
     held_out,
@@ -38,7 +39,7 @@ from graphs.calibration.processor import Processor
 from graphs.calibration.profile import parse_profile, print_profile
 from graphs.calibration.residual import Residual, ResidualData, fit_residual
 from graphs.ir import DType
-from graphs.ir.primitives import Gemm, Scan, Unknown
+from graphs.ir.primitives import Elementwise, Gemm, Scan, Unknown
 
 
 @cache
@@ -156,6 +157,19 @@ def test_each_degree_of_match_is_where_it_should_be() -> None:
         assert quality(found, gemm(100, 300, 300, weight=False)) is Quality.OP_APPROXIMATED
         assert quality(found, made("CumSum", Scan("sum", 1000, DType.F32), 0, 1000, 1000)) is Quality.MISSING
         assert quality(found, made("Acme", Unknown("nobody knows"), 0, 1000, 1000)) is Quality.MISSING
+
+
+def test_a_function_that_nobody_measured_takes_what_others_of_its_kind_take_with_a_wide_interval() -> None:
+    known = elementwise(1_000_000)
+    (primitive,) = known.primitives
+    assert isinstance(primitive, Elementwise)
+    strange = replace(known, primitives=(replace(primitive, function="acme"),))
+    for found in (estimator(), read(json.loads(written()))):
+        usual, guessed = found.predict([known, strange])
+        assert guessed.quality is Quality.OP_APPROXIMATED and usual.quality is not Quality.OP_APPROXIMATED
+        assert guessed.seconds == pytest.approx(usual.seconds, rel=0.5) and guessed.std > 5 * usual.std
+        total = found.total([strange, known])
+        assert log(total.high / total.seconds) > NORMAL_95 * guessed.std * guessed.seconds / total.seconds * 0.9
 
 
 def test_the_nearest_measurement_is_named_and_neighbours_are_counted() -> None:

@@ -149,6 +149,18 @@ def test_a_lasting_change_becomes_the_level_and_under_too_large_a_one_nothing_co
     assert drift(monitor.baseline, [monitor.last]).refusal.startswith("the machine was off its baseline by +50.0%")
 
 
+def test_of_a_machine_that_is_slow_most_of_the_time_the_other_moments_count() -> None:
+    """Two of three readings at half the speed, three in a row: the level is that of the slow ones, which is no use."""
+    speed = Speed()
+    monitor = watched(speed)
+    counted = []
+    for i in range(60):
+        speed.arithmetic = 1.0 if i % 6 < 2 else 2.0
+        counted.append(monitor.pause())
+    assert counted == [i % 6 == 1 or i == 0 for i in range(60)]
+    assert monitor.drift().factor == pytest.approx(1.0) and not monitor.drift().refusal
+
+
 def test_uneven_drift_and_no_steady_block_are_refused() -> None:
     baseline = Reading(0.0, 2e-4, 1e-3)
     assert "unevenly" in drift(baseline, [Reading(1.0, 2e-4, 1.1e-3)]).refusal
@@ -313,6 +325,8 @@ def test_handing_over_is_read_between_two_processors_of_this_machine() -> None:
         assert 0.1 < found.read() < 1000
         assert os.sched_getaffinity(0) == before
         assert RuntimeReference(2).read().handover > 0
+        assert Handover(max(os.cpu_count() or 1, *before) + 1000, found.reader).read() == 0.0, "no such processor"
+        assert Handover(found.writer, max(before) + 1000).read() == 0.0 and os.sched_getaffinity(0) == before
     with on_processor(min(before)):
         assert Handover.between_cores() is None and RuntimeReference(2).read().handover == 0.0
 

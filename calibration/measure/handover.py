@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,6 +17,8 @@ from .pinning import on_processor
 __all__ = ["Handover"]
 
 _BYTES, _TIMES = 1 << 16, 16
+_PATIENCE = 1.0
+"""Seconds after which a writer that does not answer is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Handover:
     def read(self) -> float:
         """Return the time to copy what the writer wrote just before, over that of what the reader itself wrote.
 
-        64 KiB, which every core's own cache holds; of several times each the lower quartile.
+        64 KiB, which every core's own cache holds; of several times each the lower quartile. 0 if it cannot be told,
+        since one of both processors is not to be had any more.
         """
         import numpy as np
 
@@ -42,7 +46,7 @@ class Handover:
         asked, written = threading.Semaphore(0), threading.Semaphore(0)
 
         def write() -> None:
-            with on_processor(self.writer):
+            with suppress(OSError), on_processor(self.writer):
                 for _ in range(_TIMES):
                     asked.acquire()
                     source.fill(1.0)
@@ -53,15 +57,18 @@ class Handover:
             np.copyto(target, source)
             return perf_counter() - start
 
-        handed, own = [], []
+        handed: list[float] = []
+        own: list[float] = []
         thread = threading.Thread(target=write, daemon=True)
         thread.start()
-        with on_processor(self.reader):
-            for _ in range(_TIMES):
+        with suppress(OSError), on_processor(self.reader):
+            while len(handed) < _TIMES:
                 asked.release()
-                written.acquire()
+                if not written.acquire(timeout=_PATIENCE):
+                    break
                 handed.append(copied())
                 source.fill(1.0)
                 own.append(copied())
+        asked.release(_TIMES)  # whatever became of it, the writer comes to its end
         thread.join()
-        return sorted(handed)[_TIMES // 4] / sorted(own)[_TIMES // 4]
+        return sorted(handed)[_TIMES // 4] / sorted(own)[_TIMES // 4] if len(own) == _TIMES else 0.0

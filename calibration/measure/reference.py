@@ -235,12 +235,12 @@ def correctable(old: Reading, new: Reading) -> bool:
 class Monitor:
     """Reads the reference between blocks of runs, and tells which blocks the machine held still in.
 
-    A block counts if the readings before and after it agree with each other, and with the median of the last ones, to
-    :data:`LARGEST_MOVE` or as well as readings usually do; what a short disturbance touched is dropped, and a lasting
-    change becomes the new level, which is of use as long as it is near enough to the baseline. It does not count if
-    other processes took a processor away from a thread at work. That is not asked where ``presence`` is false: for
-    accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and of the thread's own time,
-    ``threads`` tells how long each of the process's had to wait.
+    A block counts if the readings before and after it agree with each other, and with the baseline or the median of the
+    last ones, to :data:`LARGEST_MOVE` or as well as readings usually do. What a short disturbance touched is dropped; a
+    lasting change becomes the new level, which is of use as long as it is near enough to the baseline. A block does not
+    count if other processes took a processor away from a thread at work. That is not asked where ``presence`` is false:
+    for accelerators, for which the thread may wait asleep. ``clocks`` are those of the wall and of the thread's own
+    time, ``threads`` tells how long each of the process's had to wait.
     """
 
     def __init__(
@@ -327,9 +327,14 @@ class Monitor:
         return reading
 
     def _steady(self, before: Reading, after: Reading) -> bool:
-        """Whether two readings agree with each other and with the present level."""
-        level, tolerances = self._level(), self._tolerances()
-        return all(_near(one, other, tolerances) for one, other in ((before, after), (after, level), (before, level)))
+        """Whether two readings agree with each other, and with the present level or the baseline.
+
+        A machine that is slow half of the time has no level that its better moments could agree with.
+        """
+        tolerances = self._tolerances()
+        speeds = (self._level(), self.baseline)
+        usual = any(_near(before, one, tolerances) and _near(after, one, tolerances) for one in speeds)
+        return usual and _near(before, after, tolerances)
 
     def _tolerances(self) -> tuple[float, float]:
         """By how much readings of arithmetic and of memory may differ at one speed."""

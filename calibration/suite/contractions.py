@@ -11,7 +11,7 @@ from . import layers as nn
 from .attention import attend, attend_plainly, causal_mask, heads_first, packed_qkv, rotary
 from .builder import Builder, Tensor
 from .draws import Draw
-from .sizes import TOKENS, attention_sizes, image
+from .sizes import TOKENS, attention_sizes, features, image
 
 __all__ = [
     "activation_products", "attentions", "convolutions", "depthwise", "grouped", "heads", "joined", "long_signals",
@@ -35,7 +35,7 @@ def convolutions(
 ) -> None:  # fmt: skip
     """Full convolutions of several windows, four to a model."""
     for window in (windows * 4)[:4]:
-        x = image(b, draw, 4, 512)
+        x = features(b, draw, 4, 512) if draw.chance(0.3) else image(b, draw, 4, 512)
         area = window**2 if isinstance(window, int) else prod(window)
         # A share of the work is given to each, so that large windows come with fewer channels.
         allowed = draw.between(2e7, 8e8) / (2 * area * prod(x.shape))
@@ -62,15 +62,17 @@ def grouped(b: Builder, draw: Draw) -> None:
         per_group, side = draw.one((2, 4, 8, 8, 16, 16, 24, 32, 48, 64)), draw.one((7, 14, 14, 20, 28, 28, 40, 56))
         groups = max(2, round(draw.between(32, 640) / per_group))
         x = b.input(1, groups * per_group, side, side)
+        if draw.chance(0.5):
+            x = nn.conv(b, b.input(1, 16, side, side), x.shape[1], 1)
         finished(b, nn.conv(b, x, x.shape[1], draw.one((3, 3, 3, 5, 1)), draw.one((1, 1, 2)), groups), draw)
 
 
 def depthwise(b: Builder, draw: Draw) -> None:
-    """One window for each channel."""
+    """One window for each channel, and sometimes two."""
     for _ in range(6):
-        x = image(b, draw, 8, 1152, 1_200_000)
-        kernel = draw.one((3, 3, 3, 5, 5, 7, 9))
-        y = nn.conv(b, x, x.shape[1], kernel, draw.one((1, 1, 1, 2)), x.shape[1], draw.one((1, 1, 1, 2)))
+        x = (features if draw.chance(0.7) else image)(b, draw, 8, 1152, draw.one((1_200_000, 1_200_000, 3_000_000)))
+        kernel, filters = draw.one((3, 3, 3, 5, 5, 7, 9, 1)), draw.one((1, 1, 1, 1, 1, 2)) * x.shape[1]
+        y = nn.conv(b, x, filters, kernel, draw.one((1, 1, 1, 2)), x.shape[1], draw.one((1, 1, 1, 2)))
         finished(b, y, draw)
 
 
@@ -96,7 +98,7 @@ def long_signals(b: Builder, draw: Draw) -> None:
 
 
 def signals(b: Builder, draw: Draw) -> None:
-    """Convolutions in one dimension: full, dilated, strided, depthwise."""
+    """Convolutions in one dimension: full, dilated, strided, depthwise; of words, of raw sound, in a few groups."""
     for kind in ("full", "full", "dilated", "strided", "depthwise"):
         length, width = draw.one((100, 400, 1000, 1500, 3000)), draw.width(16, 384)
         x = b.input(1, width, length)
@@ -107,6 +109,14 @@ def signals(b: Builder, draw: Draw) -> None:
         rate = draw.one((2, 4, 8)) if kind == "dilated" else 1
         y = nn.conv(b, x, out, kernel, draw.one((2, 4)) if kind == "strided" else 1, groups, rate)
         b.output(nn.activation(b, y, act))
+    words = b.input(1, draw.width(64, 1024), draw.one(TOKENS[2:]))
+    most = max(16.0, 6e8 / (2 * prod(words.shape)))
+    b.output(nn.conv(b, words, max(16, min(draw.width(64, 3072), draw.near(most))), 1))
+    sound = b.input(1, 1, draw.one((8000, 16000)))
+    b.output(nn.conv(b, sound, draw.width(32, 512), draw.one((8, 10, 16)), draw.one((4, 5, 8)), padding=0))
+    groups, each = draw.one((4, 8, 16)), draw.one((16, 32, 48))
+    x = b.input(1, groups * each, draw.one((49, 100, 199)))
+    b.output(nn.conv(b, x, x.shape[1], draw.one((3, 31, 127)), 1, groups))
 
 
 def volumes(b: Builder, draw: Draw) -> None:

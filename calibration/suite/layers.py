@@ -296,9 +296,12 @@ def global_mean(b: Builder, x: Tensor, keep: bool = True) -> Tensor:
     return reduce(b, "ReduceMean", x, tuple(range(-1, 1 - len(x.shape), -1)), keep)
 
 
-def resize(b: Builder, x: Tensor, factor: int, mode: str = "nearest") -> Tensor:
-    """Upsample an image by a whole factor, ``nearest`` or ``linear``."""
-    shape = (*x.shape[:2], *(factor * size for size in x.shape[2:]))
+_RESIZE_FLOPS = {"nearest": 1, "linear": 8, "cubic": 32}
+
+
+def resize(b: Builder, x: Tensor, factor: float, mode: str = "nearest") -> Tensor:
+    """Scale an image's sides by a factor: ``nearest`` by a whole one, or ``linear`` or ``cubic``."""
+    shape = (*x.shape[:2], *(int(factor * size) for size in x.shape[2:]))
     if mode == "nearest":
         sizes = [None, b.constant([1.0, 1.0, *[float(factor)] * (len(shape) - 2)], TensorProto.FLOAT)]
     else:
@@ -307,7 +310,7 @@ def resize(b: Builder, x: Tensor, factor: int, mode: str = "nearest") -> Tensor:
         "Resize",
         *(x, *sizes),
         shape=shape,
-        flops=prod(shape) * (1 if mode == "nearest" else 8),
+        flops=prod(shape) * _RESIZE_FLOPS[mode],
         mode=mode,
         nearest_mode="floor",
         coordinate_transformation_mode="asymmetric" if mode == "nearest" else "half_pixel",

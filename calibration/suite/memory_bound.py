@@ -13,10 +13,10 @@ from onnx import TensorProto
 from . import layers as nn
 from .builder import Builder, Tensor
 from .draws import Draw
-from .sizes import TOKENS, attention_sizes, image, sequence
+from .sizes import TOKENS, attention_sizes, features, image, sequence
 
 __all__ = [
-    "activations", "broadcasts", "elementwise", "layouts", "lookups", "normalizations", "pools", "reductions",
+    "activations", "broadcasts", "elementwise", "layouts", "lookups", "maps", "normalizations", "pools", "reductions",
     "resizes", "scans", "softmaxes", "transposes",
 ]  # fmt: skip
 
@@ -40,6 +40,9 @@ def normalizations(b: Builder, draw: Draw) -> None:
     x = image(b, draw, 32, 512, 800_000)
     b.output(nn.group_norm(b, x, draw.one([g for g in (32, 16, 8, 4, 1) if x.shape[1] % g == 0])))
     b.output(nn.instance_norm(b, image(b, draw, 8, 256, 800_000)), nn.batch_norm(b, image(b, draw, 8, 512, 800_000)))
+    for _ in range(2):
+        y = nn.batch_norm(b, nn.pool(b, features(b, draw, 16, 512), "MaxPool", 3, 1, 1))  # folded into no convolution
+        b.output(nn.conv(b, nn.activation(b, y, "relu") if draw.chance(0.7) else y, 16, 1))
 
 
 def activations(b: Builder, draw: Draw) -> None:
@@ -54,9 +57,9 @@ def pools(b: Builder, draw: Draw) -> None:
     """Largest and mean values of windows, and of whole images."""
     largest, mean = ((2, 2, 0), (3, 2, 1), (5, 1, 2), (3, 1, 1)), ((2, 2, 0), (3, 1, 1), (7, 1, 0))
     for kind, window in [("MaxPool", w) for w in largest] + [("AveragePool", w) for w in mean]:
-        x = image(b, draw, 8, 512, 500_000)
+        x = (features if draw.chance(0.6) else image)(b, draw, 8, 512, draw.one((500_000, 500_000, 3_000_000)))
         b.output(nn.pool(b, x, kind, *(window if x.shape[2] > 7 else (2, 2, 0))))
-    x = image(b, draw, 64, 1280, 800_000)
+    x = (features if draw.chance(0.5) else image)(b, draw, 64, 1280, 800_000)
     b.output(b.op("GlobalAveragePool", x, shape=(*x.shape[:2], 1, 1), flops=prod(x.shape)), nn.global_mean(b, x))
 
 
@@ -70,6 +73,7 @@ def transposes(b: Builder, draw: Draw) -> None:
     grid, side, width = draw.one((2, 4, 8)), draw.one((4, 7, 8)), draw.width(32, 192)
     b.output(nn.move(b, b.input(1, grid, side, grid, side, width), 0, 1, 3, 2, 4, 5))
     b.output(nn.move(b, b.input(1, draw.one(TOKENS[2:17]), 3, 4, draw.one((32, 64))), 2, 0, 3, 1, 4))
+    b.output(nn.move(b, b.input(1, draw.one(TOKENS[2:17]), 1, 4, draw.one((16, 32, 64))), 2, 0, 3, 4, 1))
     half, side = draw.width(16, 256), draw.one((7, 14, 28))
     b.output(nn.reshape(b, nn.move(b, b.input(1, 2, half, side, side), 0, 2, 1, 3, 4), 1, 2 * half, side, side))
     b.output(nn.move(b, b.input(draw.width(64, 1024), draw.width(64, 1024)), 1, 0))
@@ -117,10 +121,13 @@ def lookups(b: Builder, draw: Draw) -> None:
 
 
 def resizes(b: Builder, draw: Draw) -> None:
-    """Upsampling by 2, 3 and 4, nearest and linear."""
+    """Upsampling by 2, 3 and 4, nearest, linear and cubic, and scaling to what is smaller or little larger."""
     for factor, mode in ((2, "nearest"), (2, "linear"), (draw.one((3, 4)), "nearest"), (4, "linear")):
         side = draw.one((8, 12, 16, 20, 28, 32))
         b.output(nn.resize(b, b.input(1, draw.width(3, 256 if factor == 2 else 32), side, side), factor, mode))
+    for scale, mode in ((0.5, "linear"), (draw.one((0.9, 1.25)), "linear"), (draw.one((0.9, 1.25, 2)), "cubic")):
+        side, width = draw.one((20, 40, 80)), draw.one((1, 3, 16) if mode == "cubic" else (3, 16, 64))
+        b.output(nn.resize(b, b.input(1, width, side, side), scale, mode))
 
 
 def broadcasts(b: Builder, draw: Draw) -> None:
@@ -135,6 +142,16 @@ def broadcasts(b: Builder, draw: Draw) -> None:
                 b.output(b.op(kind, one, b.op("Exp", other) if kind == "Div" else other))
     for kind in ("Add", "Mul", "Sub", "Div"):
         b.output(b.op(kind, sequence(b, draw, 32, 512), b.constant(1.5)))
+
+
+def maps(b: Builder, draw: Draw) -> None:
+    """What networks do with whole maps between convolutions: activations, sums, a gate for each channel."""
+    for _ in range(3):
+        x = features(b, draw, 16, 512)
+        kinds = ("relu", "relu", "relu", "silu", "sigmoid", "hard_swish", "gelu", "leaky_relu")
+        y = nn.activation(b, x, draw.one(kinds))
+        y = b.op("Mul", y, b.input(1, x.shape[1], 1, 1)) if draw.chance(0.3) else y
+        b.output(nn.conv(b, b.op("Add", x, y), 16, 1))
 
 
 def elementwise(b: Builder, draw: Draw) -> None:

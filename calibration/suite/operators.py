@@ -41,6 +41,7 @@ GRIDS: dict[str, Grid] = {
     "pools": memory_bound.pools,
     "conv_grouped": contractions.grouped,
     "layouts": memory_bound.layouts,
+    "maps": memory_bound.maps,
     "recurrences": contractions.recurrences,
     "conv_stem": contractions.stems,
     "lookups": memory_bound.lookups,

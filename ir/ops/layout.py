@@ -79,7 +79,11 @@ def transpose(op: Op) -> Lowering | Iterable[Primitive]:
 
 
 def permuted(op: Op, order: Sequence[int]) -> Lowering | Iterable[Primitive]:
-    """Operand 0 with its axes in another order."""
+    """Operand 0 with its axes in another order.
+
+    Axes of one element count among those that it reaches over where single elements move: kernels go by the axes as
+    they are written (onnxruntime takes eleven times as long), and with whole rows to move that makes no difference.
+    """
     shape = tensor(op, 0).dims
     moved = [axis for axis in order if shape[axis] != 1]
     in_place = sorted(moved)
@@ -87,7 +91,8 @@ def permuted(op: Op, order: Sequence[int]) -> Lowering | Iterable[Primitive]:
         return view(op)
     while moved[-1] == in_place[-1]:
         moved.pop(), in_place.pop()
-    return (Copy(elements(op), tensor(op, 0).dtype, prod(shape[max(in_place) + 1 :]), _reach(moved)),)
+    run = prod(shape[max(in_place) + 1 :])
+    return (Copy(elements(op), tensor(op, 0).dtype, run, _reach(order if run == 1 else moved)),)
 
 
 def _reach(order: Sequence[int]) -> int:
