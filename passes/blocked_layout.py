@@ -20,7 +20,7 @@ __all__ = ["blocked_values", "read_block", "reordered_bytes"]
 SameKernel = Callable[[Op, Op], bool]
 
 _ALIGNMENT = 4
-"""Channels of a depthwise convolution come in multiples of this, or it stays plain."""
+"""Channels that are reordered come in multiples of this, or the convolution that reads them so stays plain."""
 
 _POOLS = frozenset({"onnx.MaxPool", "onnx.AveragePool"})
 _SAME_LAYOUT = frozenset(
@@ -119,7 +119,7 @@ def _blockable(conv: Op, block: int) -> bool:
     if not isinstance(groups, int) or groups < 1:
         return False
     if groups == 1:
-        return True
+        return in_per_group < block or in_per_group % _ALIGNMENT == 0
     if in_per_group == 1 and groups == out_channels:
         return out_channels % _ALIGNMENT == 0
     full: Callable[[int], bool] = lambda channels: channels % block == 0  # noqa: E731
