@@ -26,7 +26,7 @@ _POOLS = frozenset({"onnx.MaxPool", "onnx.AveragePool"})
 _SAME_LAYOUT = frozenset(
     f"onnx.{name}"
     for name in (
-        "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization",
+        "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "BatchNormalization",
         "GlobalAveragePool", "GlobalMaxPool",
     )
 )  # fmt: skip
