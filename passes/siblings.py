@@ -1,8 +1,8 @@
 """Merges gathers and slices that together take a value apart into one split.
 
-Several ``Gather`` with one index each, or ``Slice`` along one axis, that cover an axis exactly and are all the
-readers of their operand read it once if they run as one ``Split`` (and views that drop the axis, for gathers). Source
-of the behaviour: onnxruntime ``core/optimizer/gather_fusion.cc``.
+Several ``Gather`` with one index each and ``Slice`` along one axis that cover the axis exactly read their operand once
+if they run as one ``Split`` (and views that drop the axis, for gathers), whoever else reads it. Source of the
+behaviour: onnxruntime ``core/optimizer/gather_fusion.cc``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Part:
 
 
 def split_siblings(graph: Graph) -> int:
-    """Replace every complete set of sibling gathers or slices by one split; return how many sets there were."""
+    """Replace every complete set of sibling gathers and slices by one split; return how many sets there were."""
     merged = 0
     for value in list(graph.values()):
         readers = graph.users(value.op) if value.op in graph and len(value.op.results) == 1 else []
@@ -38,9 +38,12 @@ def split_siblings(graph: Graph) -> int:
         ):
             continue
         parts = [part for op in readers if (part := _part(op, value))]
-        if len(parts) == len(readers) and _covers(parts, value.type.dims):
-            _split(graph, value, sorted(parts, key=lambda part: part.start))
-            merged += 1
+        for axis in dict.fromkeys(part.axis for part in parts):
+            along = sorted((part for part in parts if part.axis == axis), key=lambda part: part.start)
+            if len(along) > 1 and _covers(along, value.type.dims[axis]):
+                _split(graph, value, along)
+                merged += 1
+                break
     return merged
 
 
@@ -81,14 +84,10 @@ def _scalar(value: Value | None) -> int | None:
     return dense.values[0]
 
 
-def _covers(parts: Sequence[_Part], dims: Sequence[int]) -> bool:
-    """Whether the parts are of one operator and lie side by side along one axis, from its start to its end."""
-    ordered = sorted(parts, key=lambda part: part.start)
-    same = len({(part.op.name, part.axis) for part in parts}) == 1
-    bounds = [0, *(part.end for part in ordered)]
-    return (
-        same and bounds[-1] == dims[parts[0].axis] and all(p.start == b for p, b in zip(ordered, bounds, strict=False))
-    )
+def _covers(parts: Sequence[_Part], extent: int) -> bool:
+    """Whether the parts, in order, lie side by side along their axis, from its start to its end."""
+    bounds = [0, *(part.end for part in parts)]
+    return bounds[-1] == extent and all(part.start == bound for part, bound in zip(parts, bounds, strict=False))
 
 
 def _split(graph: Graph, value: Value, parts: Sequence[_Part]) -> None:

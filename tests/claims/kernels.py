@@ -65,8 +65,8 @@ def _first_output(graph: Graph, op: Op) -> Value:
     last = kernel_ops(op)[-1]
     if last.name == "onnx.Transpose" and _kind(op) == Kind.CONTRACTION.value:
         return next(last.inputs)
-    users = graph.users(op)
-    if op.name == "onnx.Split" and all(user.name == "onnx.Squeeze" for user in users):
+    users = [user for user, _ in graph.uses(op.results[0])]
+    if op.name == "onnx.Split" and [user.name for user in users] == ["onnx.Squeeze"]:
         return users[0].results[0]
     return op.results[0]
 

@@ -45,7 +45,8 @@ _KIND_MEMBERS = {
     "Or PRelu Pow QuickGelu Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum "
     "Swish Tan Tanh ThresholdedRelu Where Xor QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu QLinearWhere",
     "reduction": "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-    "QLinearReduceMean ReduceSumSquare ArgMax ArgMin CumSum TopK",
+    "QLinearReduceMean ReduceSumSquare ArgMax ArgMin TopK",
+    "scan": "CumSum",
     "normalization": "BatchNormalization GroupNormalization InstanceNormalization LayerNormalization "
     "LpNormalization MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization "
     "SkipSimplifiedLayerNormalization EmbedLayerNormalization",
