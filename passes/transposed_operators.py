@@ -223,8 +223,7 @@ def _taken_apart(before: Sequence[int], after: Sequence[int]) -> list[list[int]]
     groups: list[list[int]] = []
     axis = 0
     for extent in before:
-        group: list[int] = []
-        elements = 1
+        group, elements = [], 1
         while axis < len(after) and (not group or elements < extent):
             group.append(axis)
             elements *= after[axis]
