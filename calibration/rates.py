@@ -65,24 +65,25 @@ class Rates:
 
     def seconds(self, kernel: Kernel) -> float:
         """Return a kernel's time, which is at least 0.2 µs."""
-        rates = self.families.get(family(kernel), self.common)
-        return seconds_at(rates, amounts(kernel, self.processor)) + sum(self._guesses(kernel).values())
+        return seconds_at(self._of(kernel), amounts(kernel, self.processor)) + sum(self._guesses(kernel).values())
 
     def complete(self, kernel: Kernel) -> bool:
         """Whether each amount of a kernel's work was measured somewhere."""
-        rates = self.families.get(family(kernel), self.common)
-        return amounts(kernel, self.processor).keys() <= rates.keys()
+        return amounts(kernel, self.processor).keys() <= self._of(kernel).keys()
 
     def guess_std(self, kernel: Kernel) -> float:
         """Return the standard deviation, in seconds, of the time for functions that nobody measured."""
         guesses = self._guesses(kernel)
         return math.hypot(*(seconds * self._kinds[kind_of(name)].spread for name, seconds in guesses.items()))
 
+    def _of(self, kernel: Kernel) -> Mapping[str, float]:
+        return self.families.get(family(kernel), self.common)
+
     def _guesses(self, kernel: Kernel) -> dict[str, float]:
         """Seconds for functions that nobody measured, at the typical rate of their kind."""
         if self.complete(kernel):
             return {}
-        rates = self.families.get(family(kernel), self.common)
+        rates = self._of(kernel)
         return {
             name: min(amount * self._kinds[kind_of(name)].rate, _LONGEST)
             for name, amount in amounts(kernel, self.processor).items()
