@@ -11,11 +11,12 @@ from . import layers as nn
 from .attention import attend, attend_plainly, causal_mask, heads_first, packed_qkv, rotary
 from .builder import Builder, Tensor
 from .draws import Draw
-from .sizes import TOKENS, attention_sizes, features, image
+from .sizes import TOKENS, attention_sizes, features, image, made
 
 __all__ = [
-    "activation_products", "attentions", "convolutions", "depthwise", "grouped", "heads", "joined", "long_signals",
-    "recurrences", "signals", "single_rows", "stems", "transposed", "vocabularies", "volumes", "weight_products",
+    "activation_products", "attentions", "channels_last", "convolutions", "depthwise", "grouped", "heads", "joined",
+    "long_signals", "recurrences", "signals", "single_rows", "stems", "transposed", "vocabularies", "volumes",
+    "weight_products",
 ]  # fmt: skip
 
 
@@ -23,8 +24,8 @@ def finished(b: Builder, x: Tensor, draw: Draw) -> None:
     """End a convolution's branch: bare, with an activation, or with a residual and an activation."""
     if draw.chance(0.25):
         # The residual comes out of a convolution, as in a network: in the layout that the runtime prefers.
-        x = b.op("Add", x, nn.conv(b, b.input(1, 16, *x.shape[2:]), x.shape[1], 1))
-    kinds = ("", "relu", "relu", "silu", "hard_swish", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid")
+        x = b.op("Add", x, made(b, *x.shape[1:]))
+    kinds = ("", "relu", "relu", "relu", "silu", "hard_swish", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid")
     kind = draw.one(kinds)
     b.output(nn.activation(b, x, kind) if kind else x)
 
@@ -58,22 +59,44 @@ def joined(b: Builder, draw: Draw) -> None:
 
 def grouped(b: Builder, draw: Draw) -> None:
     """Convolutions in groups of 2 to 64 channels."""
-    for _ in range(4):
+    for _ in range(6):
         per_group, side = draw.one((2, 4, 8, 8, 16, 16, 24, 32, 48, 64)), draw.one((7, 14, 14, 20, 28, 28, 40, 56))
         groups = max(2, round(draw.between(32, 640) / per_group))
-        x = b.input(1, groups * per_group, side, side)
-        if draw.chance(0.5):
-            x = nn.conv(b, b.input(1, 16, side, side), x.shape[1], 1)
+        x = made(b, groups * per_group, side, side) if draw.chance(0.7) else b.input(1, groups * per_group, side, side)
         finished(b, nn.conv(b, x, x.shape[1], draw.one((3, 3, 3, 5, 1)), draw.one((1, 1, 2)), groups), draw)
 
 
 def depthwise(b: Builder, draw: Draw) -> None:
-    """One window for each channel, and sometimes two."""
+    """One window for each channel, alone and the sum of two, and two windows for each."""
     for _ in range(6):
         x = (features if draw.chance(0.7) else image)(b, draw, 8, 1152, draw.one((1_200_000, 1_200_000, 3_000_000)))
-        kernel, filters = draw.one((3, 3, 3, 5, 5, 7, 9, 1)), draw.one((1, 1, 1, 1, 1, 2)) * x.shape[1]
-        y = nn.conv(b, x, filters, kernel, draw.one((1, 1, 1, 2)), x.shape[1], draw.one((1, 1, 1, 2)))
+        channels, stride = x.shape[1], draw.one((1, 1, 1, 2))
+        y = nn.conv(b, x, channels, draw.one((3, 3, 3, 5, 5, 7, 9, 1)), stride, channels, draw.one((1, 1, 1, 2)))
+        if draw.chance(0.4):
+            y = b.op("Add", nn.conv(b, x, channels, draw.one((1, 3)), stride, channels), y)
         finished(b, y, draw)
+    for _ in range(2):
+        x = (features if draw.chance(0.5) else image)(b, draw, 16, 512, 600_000)
+        finished(b, nn.conv(b, x, 2 * x.shape[1], draw.one((3, 5, 7)), draw.one((1, 2, 2)), x.shape[1]), draw)
+
+
+def channels_last(b: Builder, draw: Draw) -> None:
+    """Convolutions of what is kept with its channels last, as between transformers' layers: turned in, out, or both."""
+    for kind in ("depthwise", "pointwise", "pointwise", "patches", "window"):
+        x = image(b, draw, 16, 512, 600_000)
+        n, c, h, w = x.shape
+        turned_in, turned_out = draw.one(((True, True), (True, False), (False, True)))
+        y = nn.move(b, b.input(n, h, w, c), 0, 3, 1, 2) if turned_in else x
+        if kind == "depthwise":
+            y = nn.conv(b, y, c, draw.one((3, 5, 7, 7)), 1, c)
+        elif kind == "pointwise":
+            y = nn.conv(b, y, min(draw.width(16, 1024), max(16, 300_000_000 // prod(x.shape))), 1)
+            y = b.op("Add", y, b.input(*y.shape)) if draw.chance(0.3) else y
+        elif kind == "patches" and h >= 8:
+            y = nn.conv(b, y, min(2 * c, 512), *draw.one(((2, 2), (3, 2), (4, 4))), padding=0)
+        else:
+            y = nn.conv(b, y, draw.width(16, 96), 3)
+        b.output(nn.move(b, y, 0, 2, 3, 1) if turned_out else y)
 
 
 def stems(b: Builder, draw: Draw) -> None:
@@ -112,6 +135,9 @@ def signals(b: Builder, draw: Draw) -> None:
     words = b.input(1, draw.width(64, 1024), draw.one(TOKENS[2:]))
     most = max(16.0, 6e8 / (2 * prod(words.shape)))
     b.output(nn.conv(b, words, max(16, min(draw.width(64, 3072), draw.near(most))), 1))
+    parts, wider = draw.one((2, 4, 4, 8)), draw.one((1, 1, 2, 4))
+    words = b.input(1, parts * draw.width(32, 256), draw.one(TOKENS[2:14]))
+    b.output(nn.conv(b, words, wider * words.shape[1], 1, 1, parts))
     sound = b.input(1, 1, draw.one((8000, 16000)))
     b.output(nn.conv(b, sound, draw.width(32, 512), draw.one((8, 10, 16)), draw.one((4, 5, 8)), padding=0))
     groups, each = draw.one((4, 8, 16)), draw.one((16, 32, 48))
@@ -169,7 +195,8 @@ def activation_products(b: Builder, draw: Draw) -> None:
     for _ in range(3):
         heads, tokens, width = attention_sizes(draw)
         query, keys = b.input(1, heads, tokens, width), b.input(1, heads, tokens, width)
-        b.output(nn.matmul(b, query, nn.move(b, keys, 0, 1, 3, 2)))
+        scores = nn.matmul(b, query, nn.move(b, keys, 0, 1, 3, 2))
+        b.output(b.op(draw.one(("Mul", "Div")), scores, b.constant(width**0.5)) if draw.chance(0.5) else scores)
         shares = b.input(draw.one((1, 1, 16)), max(1, heads // 2), tokens, tokens)
         b.output(nn.matmul(b, shares, b.input(shares.shape[0], shares.shape[1], tokens, width)))
 
@@ -200,6 +227,6 @@ def heads(b: Builder, draw: Draw) -> None:
 
 def recurrences(b: Builder, draw: Draw) -> None:
     """Recurrent layers of several widths and lengths, in one direction and in both."""
-    for kind in (draw.one(("LSTM", "GRU")), "RNN") if draw.chance(0.2) else ("LSTM", "GRU"):
+    for kind in ("LSTM", "GRU", "LSTM", draw.one(("GRU", "GRU", "RNN"))):
         tokens, width, hidden = draw.one((1, 5, 10, 20, 35, 50, 80, 128)), draw.width(16, 512), draw.width(16, 400)
         b.output(nn.recurrent(b, b.input(tokens, draw.one((1, 1, 4)), width), kind, hidden, draw.chance(0.4)))

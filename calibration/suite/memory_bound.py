@@ -13,7 +13,7 @@ from onnx import TensorProto
 from . import layers as nn
 from .builder import Builder, Tensor
 from .draws import Draw
-from .sizes import TOKENS, attention_sizes, features, image, sequence
+from .sizes import TOKENS, attention_sizes, features, image, made, sequence
 
 __all__ = [
     "activations", "broadcasts", "elementwise", "layouts", "lookups", "maps", "normalizations", "pools", "reductions",
@@ -70,6 +70,9 @@ def transposes(b: Builder, draw: Draw) -> None:
     b.output(nn.move(b, b.input(1, 24, 24, draw.width(16, 256)), 0, 3, 1, 2))
     x = sequence(b, draw, 32, 768)
     b.output(nn.move(b, x, 0, 2, 1), nn.move(b, x, 1, 0, 2))
+    for side in (draw.one((28, 56)), draw.one((7, 14, 16, 24))):  # an image's positions as a sequence, and back
+        width = draw.width(16, 512 if side < 28 else 128)
+        b.output(nn.move(b, b.input(1, width, side**2), 0, 2, 1), nn.move(b, b.input(1, side**2, width), 0, 2, 1))
     grid, side, width = draw.one((2, 4, 8)), draw.one((4, 7, 8)), draw.width(32, 192)
     b.output(nn.move(b, b.input(1, grid, side, grid, side, width), 0, 1, 3, 2, 4, 5))
     b.output(nn.move(b, b.input(1, draw.one(TOKENS[2:17]), 3, 4, draw.one((32, 64))), 2, 0, 3, 1, 4))
@@ -125,6 +128,9 @@ def resizes(b: Builder, draw: Draw) -> None:
     for factor, mode in ((2, "nearest"), (2, "linear"), (draw.one((3, 4)), "nearest"), (4, "linear")):
         side = draw.one((8, 12, 16, 20, 28, 32))
         b.output(nn.resize(b, b.input(1, draw.width(3, 256 if factor == 2 else 32), side, side), factor, mode))
+    for factor in (2, 2, 4, 8):
+        side = draw.one((7, 8, 14, 16, 28)) if factor == 2 else draw.one((4, 7, 8))
+        b.output(nn.resize(b, made(b, draw.width(8, 512), side, side), factor, "nearest"))
     for scale, mode in ((0.5, "linear"), (draw.one((0.9, 1.25)), "linear"), (draw.one((0.9, 1.25, 2)), "cubic")):
         side, width = draw.one((20, 40, 80)), draw.one((1, 3, 16) if mode == "cubic" else (3, 16, 64))
         b.output(nn.resize(b, b.input(1, width, side, side), scale, mode))
@@ -164,6 +170,8 @@ def elementwise(b: Builder, draw: Draw) -> None:
     x = sequence(b, draw, 32, 512)
     larger = b.op("Greater", x, b.input(*x.shape), element=TensorProto.BOOL)
     b.output(b.op("Where", larger, x, b.constant(0.0), shape=x.shape, element=x.element))
+    row = b.op("Greater", b.input(1, x.shape[1], 1), b.constant(0.0), element=TensorProto.BOOL)
+    b.output(b.op("Where", row, x, b.constant(0.0), shape=x.shape, element=x.element))
     missing = b.op("IsNaN", x, element=TensorProto.BOOL)
     b.output(b.op("And", larger, b.op("Not", missing)), b.op("Equal", x, b.constant(0.0), element=TensorProto.BOOL))
     b.output(b.op("Cast", x, element=TensorProto.INT64, to=TensorProto.INT64, flops=0))

@@ -44,6 +44,7 @@ GRIDS: dict[str, Grid] = {
     "maps": memory_bound.maps,
     "recurrences": contractions.recurrences,
     "conv_stem": contractions.stems,
+    "conv_channels_last": contractions.channels_last,
     "lookups": memory_bound.lookups,
     "heads": contractions.heads,
     "conv_dilated": partial(_conv, windows=(3, 3, 5), dilations=(2, 2, 3, 4, 6, 12)),

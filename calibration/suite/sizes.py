@@ -6,7 +6,7 @@ from . import layers as nn
 from .builder import Builder, Tensor
 from .draws import Draw
 
-__all__ = ["SIDES", "TOKENS", "attention_sizes", "features", "image", "sequence"]
+__all__ = ["SIDES", "TOKENS", "attention_sizes", "features", "image", "made", "sequence"]
 
 TOKENS = (1, 7, 16, 32, 49, 50, 64, 77, 100, 128, 144, 196, 197, 256, 384, 512, 577, 785, 1024, 1500)
 """Rows of matrices: words of a sentence, patches of an image (with a class token), windows, frames of speech."""
@@ -15,8 +15,8 @@ SIDES = (6, 7, 7, 8, 10, 12, 13, 14, 14, 16, 19, 20, 24, 28, 28, 32, 38, 40, 48,
 """Sides of images inside a network."""
 
 _MOST_ELEMENTS = 3_000_000
-_BEFORE = 16
-"""Channels of the images that features are made from: few, so that making them takes little."""
+_FEW_CHANNELS = 16
+"""Those of images that maps are made from: making them takes little."""
 
 
 def image(b: Builder, draw: Draw, low: int = 8, high: int = 640, most: int = _MOST_ELEMENTS) -> Tensor:
@@ -28,7 +28,12 @@ def image(b: Builder, draw: Draw, low: int = 8, high: int = 640, most: int = _MO
 def features(b: Builder, draw: Draw, low: int = 8, high: int = 640, most: int = _MOST_ELEMENTS) -> Tensor:
     """What a convolution makes of an image: just written, in the layout that the runtime keeps between convolutions."""
     side, channels = _extents(draw, low, high, most)
-    return nn.conv(b, b.input(1, _BEFORE, side, side), channels, 1)
+    return made(b, channels, side, side)
+
+
+def made(b: Builder, channels: int, *extents: int) -> Tensor:
+    """A map of so many channels that a convolution just made."""
+    return nn.conv(b, b.input(1, _FEW_CHANNELS, *extents), channels, 1)
 
 
 def _extents(draw: Draw, low: int, high: int, most: int) -> tuple[int, int]:
