@@ -58,6 +58,8 @@ def family(kernel: Kernel) -> str:
     name = kernel.operation_type
     if name == "matmul" and isinstance(kernel.main, Gemm) and kernel.main.m == 1:
         name = "matmul/row"
+    if name == "conv1d" and isinstance(kernel.main, Conv) and kernel.main.kernel == (1,):
+        name = "conv1d/pointwise"
     by_operator = f":{kernel.operator}" if name in _BY_OPERATOR and kernel.operator else ""
     by_layout = f"/{kernel.layout}" if name in _LAID_OUT and kernel.layout else ""
     return f"{name}{by_layout}{by_operator}"
@@ -96,7 +98,7 @@ def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:
 def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Amounts:
     match primitive:
         case Conv():
-            return _conv(primitive, processor)
+            return _conv(primitive, processor, plain=not kernel.layout)
         case Gemm():
             return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
@@ -134,7 +136,7 @@ def _copy(copy: Copy, near_bytes: int) -> Amounts:
     }
 
 
-def _conv(conv: Conv, processor: Processor) -> Amounts:
+def _conv(conv: Conv, processor: Processor, plain: bool) -> Amounts:
     block, rows = processor.lanes, processor.conv_rows
     groups = max(1, conv.groups)
     filters, inner = conv.out_channels // groups, conv.in_channels // groups
@@ -144,11 +146,12 @@ def _conv(conv: Conv, processor: Processor) -> Amounts:
     if conv.groups > 1 and conv.groups == conv.in_channels:
         padded = _up(conv.groups, block) * filters
         macs = results * padded * taps * inside
-        return {
+        found = {
             "macs": macs,
             "macs strided": macs * strided,
             "rows": results / width * padded / block * taps,
         }
+        return {**found, **_columns(conv)} if plain else found
     inner_blocks = ceil(inner / block)
     inner_padded = inner_blocks * block if inner >= block else inner
     padded = conv.groups * _up(filters, block)
@@ -162,6 +165,19 @@ def _conv(conv: Conv, processor: Processor) -> Amounts:
         "macs in tiles": tiled * tile_filters * inner_padded * taps * inside,
         "partial sums": results * padded * inner_blocks,
         "rows": results / width * padded / block * taps * inner_blocks,
+    }
+
+
+def _columns(conv: Conv) -> Amounts:
+    """What a convolution of plain channels is besides: windows written out as columns, and products with them."""
+    results, taps = conv.batch * prod(conv.out_size), prod(conv.kernel)
+    columns, width = conv.in_channels * results * taps, max(1, conv.out_size[-1] if conv.out_size else 1)
+    return {
+        "columns": columns,
+        "columns strided": columns * (max(conv.strides, default=1) > 1),
+        "rows of columns": columns / width,
+        "results of columns": conv.out_channels * results,
+        "products": conv.batch * conv.groups,
     }
 
 

@@ -181,6 +181,21 @@ def test_a_depthwise_convolution_of_a_few_channels_still_fills_its_vectors() -> 
     assert amounts(made("Conv", deep, 0, 0, 0), ONE)["macs"] == pytest.approx(14 * 14 * 16 * 9 * share / 1000)
 
 
+def test_a_depthwise_convolution_of_plain_channels_writes_its_windows_out() -> None:
+    deep = replace(PLAIN, in_channels=8, out_channels=16, groups=8, strides=(2, 2), in_size=(28, 28))
+    found = amounts(made("Conv", deep, 0, 0, 0), ONE)
+    assert found["columns"] == found["columns strided"] == pytest.approx(8 * 9 * 14 * 14 / 1000)
+    assert found["rows of columns"] == pytest.approx(8 * 9 * 14 / 1000)
+    assert found["results of columns"] == pytest.approx(16 * 14 * 14 / 1000)
+    assert "columns" not in amounts(made("Conv", deep, 0, 0, 0, "blocked"), ONE)
+
+
+def test_convolutions_of_single_positions_of_a_signal_are_products() -> None:
+    one = replace(PLAIN, in_size=(14,), out_size=(14,), kernel=(1,), strides=(), dilations=())
+    assert family(made("Conv", one, 0, 0, 0)) == "conv1d/pointwise"
+    assert family(made("Conv", replace(one, kernel=(3,)), 0, 0, 0)) == "conv1d"
+
+
 def test_what_does_not_fit_the_caches_comes_from_far() -> None:
     near, far = (amounts(elementwise(count), ONE) for count in (1000, 1_000_000))
     assert "bytes from far" not in near
