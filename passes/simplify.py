@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Graph, Kind, Location, Op, TensorType, kind_of
+from ..ir import CONSTANT, INPUT, OUTPUT, Attribute, Dense, DType, Graph, Kind, Location, Op, TensorType, Value, kind_of
 from ..ir.ops.conversion import operands_read
 from .weights import folded_attributes
 
-__all__ = ["drop_dead", "drop_no_ops", "fold_constants", "merge_equal"]
+__all__ = ["RESHAPE", "drop_dead", "drop_no_ops", "fold_constants", "join_views", "merge_equal"]
+
+RESHAPE = "onnx.Reshape"
+_VIEWS = frozenset({RESHAPE, "onnx.Squeeze", "onnx.Unsqueeze"})
 
 
 def fold_constants(graph: Graph, keep: Collection[str] = (), by_type: bool = False) -> int:
@@ -58,6 +61,34 @@ def drop_no_ops(graph: Graph, names: Iterable[str]) -> int:
         graph.replace(op, [source, *op.results[1:]])
         dropped += 1
     return dropped
+
+
+def join_views(graph: Graph) -> int:
+    """Make one reshape of two in a row, also where together they change nothing; return how many went.
+
+    Squeezes are reshapes as well. Source: onnxruntime ``core/optimizer/reshape_fusion.cc``, contiguous reshapes.
+    """
+    joined = 0
+    for op in graph.body:
+        inner = op.operand(0) if op.name in _VIEWS else None
+        if inner is None or inner.op.name not in _VIEWS or len(graph.uses(inner)) > 1:
+            continue
+        source = inner.op.operand(0)
+        if source is not None and isinstance(op.result.type, TensorType) and op.result.type.known:
+            _put_reshape(graph, op, source, op.result.type)
+            graph.erase(inner.op)
+            joined += 1
+    return joined
+
+
+def _put_reshape(graph: Graph, op: Op, source: Value, type_: TensorType) -> None:
+    """Put a reshape of ``source`` in the place of ``op``."""
+    name = op.result.name
+    shape = Dense.of(DType.I64, (len(type_.dims),), type_.dims)
+    constant = graph.add(CONSTANT, [], [(f"{name}.shape", shape.type)], {"value": shape}, loc=op.loc, before=op)
+    view = graph.add(RESHAPE, [source, constant.result], [(name, type_)], loc=op.loc, before=op)
+    graph.replace(op, [view.result])
+    graph.rename(view.result, name)
 
 
 def merge_equal(graph: Graph) -> int:

@@ -1,246 +1,252 @@
-"""Moves transposes towards the outputs until they meet and cancel, as layout-aware runtimes do.
+"""Moves transposes behind their readers where that costs less, until they meet and merge, as layout-aware runtimes do.
 
-An elementwise operation whose operands are all transposed alike runs on the untransposed ones, and one transpose
-follows it; the same for a split or a squeeze of a transposed value. Two transposes in a row become one, or none.
-Source of the behaviour: onnxruntime ``core/optimizer/transpose_optimization``.
+A transpose goes from the operands that are transposed alike, has to be put on the others, and on the results unless
+they lead to another transpose that it will meet. The cost is the number of dimensions. Two transposes in a row become
+one, or none. Source of the behaviour: onnxruntime ``core/optimizer/transpose_optimization``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from ..ir import CONSTANT, Dense, DType, Graph, Kind, Op, TensorType, Type, Value, kind_of
+from ..ir import CONSTANT, OUTPUT, Dense, DType, Graph, Op, TensorType, Type, Value
+from .quantized import DEQUANTIZE
+from .simplify import RESHAPE, join_views
+from .transposed_operators import TRANSPOSE, Permutation, Turned, inverted, movable, permutation, turned
 from .weights import folded_attributes
 
-__all__ = ["push_transposes"]
+__all__ = ["push_transposes", "put_transposed", "transpose"]
 
-TRANSPOSE = "onnx.Transpose"
-Permutation = tuple[int, ...]
-
-_TAKES = frozenset({"onnx.Gather", "onnx.Slice"})
-_ALONG_AN_AXIS = frozenset({"onnx.Split", "onnx.Squeeze"}) | _TAKES
+_MOST_SWEEPS = 10
+"""How often the runtime goes through a graph at most."""
 
 
 def push_transposes(graph: Graph) -> int:
-    """Push, merge and cancel transposes; return how many operations changed."""
-    changed = 0
-    for op in graph.body:
-        if op not in graph:
-            continue
-        if op.name == TRANSPOSE:
-            changed += _merge_with_producer(graph, op)
-        elif op.name in _ALONG_AN_AXIS:
-            changed += _push_along_axis(graph, op)
-        elif kind_of(op) is Kind.ELEMENTWISE and len(op.results) == 1 and not op.regions:
-            changed += _push(graph, op)
+    """Move transposes until none can be moved at a gain; return how many moves there were."""
+    moves = 0
+    for _ in range(_MOST_SWEEPS):
+        moved = join_views(graph) + _sweep(graph)
+        if not moved:
+            break
+        moves += moved
+    return moves
+
+
+def _sweep(graph: Graph) -> int:
+    leading = _leading_to_transposes(graph)
+    moves = sum(_moved(graph, op, leading) for op in graph.body if op in graph)
     for op in reversed(graph.body):
-        if op.name == TRANSPOSE and not graph.users(op):
+        if (op.name == TRANSPOSE or op.name in DEQUANTIZE) and not graph.users(op):
             graph.erase(op)
-    return changed
+    return moves
 
 
-def permutation(op: Op) -> Permutation:
-    """A transpose's permutation, reversal where it is not written; empty where it is none of its operand's axes."""
-    source, perm = op.operand(0), op.attributes.get("perm")
-    rank = source.type.rank if source is not None and isinstance(source.type, TensorType) else None
-    if rank is None:
+def _leading_to_transposes(graph: Graph) -> set[str]:
+    """Names of the values behind which a transpose stands, with nothing between that could not be moved across."""
+    leading: set[str] = set()
+    for op in reversed(graph.body):
+        if op.name == TRANSPOSE:
+            leading.add(op.operands[0].name if op.operands[0] else "")
+        elif op.name != RESHAPE and any(value.name in leading for value in op.results):
+            leading.update(value.name for index in movable(op) if (value := op.operand(index)) is not None)
+    return leading
+
+
+def _moved(graph: Graph, op: Op, leading: Collection[str]) -> bool:
+    """Move the first transpose that pays behind ``op``, or merge it with ``op``."""
+    if op.name == TRANSPOSE:
+        return _merge(graph, op, permutation(op))
+    indices = movable(op)
+    for index in indices:
+        value = op.operand(index)
+        perm = permutation(value.op) if value is not None and value.op.name == TRANSPOSE else ()
+        if value is None or not perm or perm == tuple(range(len(perm))):
+            continue
+        if op.name == RESHAPE and _goes(graph, value) and _merge(graph, op, _transposing(op)):
+            return True
+        new = turned(op, perm)
+        if new is not None and (new.always or _cost(graph, op, indices, perm, leading, new) < 0):
+            return _push(graph, op, indices, perm, new)
+    return False
+
+
+def _transposing(reshape: Op) -> Permutation:
+    """The permutation that a reshape comes to if it moves dimensions of one element and no others, else nothing."""
+    source, result = reshape.operand(0), reshape.result
+    if source is None or not isinstance(source.type, TensorType) or not isinstance(result.type, TensorType):
         return ()
-    if not isinstance(perm, tuple):
-        return tuple(reversed(range(rank)))
-    axes = tuple(axis for axis in perm if isinstance(axis, int))
-    return axes if sorted(axes) == list(range(rank)) else ()
+    before, after = source.type.shape, result.type.shape
+    if before is None or after is None or sorted(map(str, before)) != sorted(map(str, after)):
+        return ()
+    wide = [[axis for axis, extent in enumerate(shape) if extent != 1] for shape in (before, after)]
+    if [before[axis] for axis in wide[0]] != [after[axis] for axis in wide[1]]:
+        return ()
+    kept, added = iter(wide[0]), iter(axis for axis, extent in enumerate(before) if extent == 1)
+    return tuple(next(added if extent == 1 else kept) for extent in after)
 
 
-def _merge_with_producer(graph: Graph, op: Op) -> bool:
-    """``T(T(x))`` becomes one transpose or none; a reshape between them may add or drop dimensions of extent 1."""
+def _merge(graph: Graph, op: Op, outer: Permutation) -> bool:
+    """A transpose by ``outer`` of a transposed value becomes one transpose or none."""
     source = op.operand(0)
-    if source is None:
+    if source is None or source.op.name != TRANSPOSE:
         return False
-    if source.op.name == "onnx.Reshape" and len(graph.users(source.op)) == 1:
-        moved = _before_reshape(graph, source.op)
-        source = moved if moved is not None else source
-    if source.op.name != TRANSPOSE:
-        return False
-    origin = source.op.operand(0)
-    inner, outer = permutation(source.op), permutation(op)
+    origin, inner = source.op.operand(0), permutation(source.op)
     if origin is None or not outer or len(inner) != len(outer):
         return False
     combined = tuple(inner[axis] for axis in outer)
     if combined == tuple(range(len(combined))):
         graph.replace(op, [origin])
     else:
-        _replace(graph, op, graph.add(TRANSPOSE, [origin], [_result(op)], {"perm": combined}, loc=op.loc, before=op))
+        name, type_ = op.result.name, op.result.type
+        one = graph.add(TRANSPOSE, [origin], [(name, type_)], {"perm": combined}, loc=op.loc, before=op)
+        graph.replace(op, [one.result])
+        graph.rename(one.result, name)
+    if not graph.users(source.op):
+        graph.erase(source.op)
     return True
 
 
-def _before_reshape(graph: Graph, reshape: Op) -> Value | None:
-    """``Reshape(T(x))`` that only adds or drops unit dimensions, as ``T(Reshape(x))``; the new value, if it is one."""
-    source, type = reshape.operand(0), reshape.result.type
-    if source is None or source.op.name != TRANSPOSE or not isinstance(type, TensorType) or not type.known:
-        return None
-    origin = source.op.operand(0)
-    if origin is None or not isinstance(origin.type, TensorType) or not origin.type.known:
-        return None
-    perm, before, after = permutation(source.op), origin.type.dims, type.dims
-    if not perm:
-        return None
-    moved = [axis for axis in perm if before[axis] != 1]
-    wide = [axis for axis, extent in enumerate(after) if extent != 1]
-    if [before[axis] for axis in moved] != [after[axis] for axis in wide]:
-        return None
-    unit = [axis for axis, extent in enumerate(after) if extent == 1]
-    placed = [*unit, *(wide[moved.index(axis)] for axis in sorted(moved))]
-    shape = tuple(after[axis] for axis in placed)
-    name, loc = reshape.result.name, reshape.loc
-    extents = Dense.of(DType.I64, (len(shape),), shape)
-    constant = graph.add(CONSTANT, [], [(f"{name}.shape", extents.type)], {"value": extents}, loc=loc, before=reshape)
-    view = graph.add(
-        reshape.name,
-        [origin, constant.result],
-        [(f"{name}.view", TensorType(type.dtype, shape))],
-        loc=loc,
-        before=reshape,
-    )
-    order = tuple(placed.index(axis) for axis in range(len(after)))
-    turned = graph.add(TRANSPOSE, [view.result], [(name, type)], {"perm": order}, loc=source.op.loc, before=reshape)
-    graph.replace(reshape, [turned.result])
-    graph.rename(turned.result, name)
-    return turned.result
+# -- what a move costs ------------------------------------------------------------------------------------------------
 
 
-def _result(op: Op) -> tuple[str, Type]:
-    return op.result.name, op.result.type
+def _cost(
+    graph: Graph, op: Op, indices: Collection[int], perm: Permutation, leading: Collection[str], new: Turned
+) -> int:
+    cost = sum(_operand_cost(graph, value, perm) for index in indices if (value := op.operand(index)) is not None)
+    if cost < 0 and not new.free and not any(value.name in leading and _meets(graph, value) for value in op.results):
+        cost += max(_extents(value) for value in op.results)
+    return cost
 
 
-def _replace(graph: Graph, op: Op, new: Op) -> None:
-    """Put ``new``, with one result each, in the place of ``op`` and under its results' names."""
-    names = [value.name for value in op.results]
-    graph.replace(op, list(new.results))
-    for value, name in zip(new.results, names, strict=True):
-        graph.rename(value, name)
+def _meets(graph: Graph, value: Value) -> bool:
+    """Whether a transpose that is left on ``value``, which leads to another, is thought to meet that one.
+
+    It is not where the graph returns the value, nor, as onnxruntime 1.32 shows, behind a squeeze that several read.
+    """
+    users = [user for user, _ in graph.uses(value)]
+    several = len(users) > 1 and value.op.name in ("onnx.Squeeze", "onnx.Unsqueeze")
+    return not several and all(user.name != OUTPUT for user in users)
 
 
-def _push_along_axis(graph: Graph, op: Op) -> bool:
-    """Split, squeeze, slice or index ``T(x)`` before it is transposed: smaller pieces then are."""
-    source = op.operand(0)
-    if source is None or source.op.name != TRANSPOSE:
+def _operand_cost(graph: Graph, value: Value, perm: Permutation) -> int:
+    if value.is_constant or _dequantized_constant(value) or not _extents(value):
+        return 0
+    if value.op.name != TRANSPOSE:
+        return _extents(value)
+    return -_extents(value) if permutation(value.op) == perm and _goes(graph, value) else 0
+
+
+def _goes(graph: Graph, value: Value) -> bool:
+    """Whether every reader is of the operators that a transpose can be moved behind."""
+    return all(movable(user) for user in graph.each_user(value.op))
+
+
+def _extents(value: Value) -> int:
+    """Dimensions of more than one element."""
+    shape = value.type.shape if isinstance(value.type, TensorType) else None
+    return sum(1 for extent in shape or () if extent != 1)
+
+
+# -- moving -----------------------------------------------------------------------------------------------------------
+
+
+def _push(graph: Graph, op: Op, indices: Collection[int], perm: Permutation, new: Turned) -> bool:
+    if any(not _fits(value.type, len(new.results)) for value in op.results):
         return False
-    users = graph.users(source.op)
-    if len(users) > 1 and not all(user.name in _TAKES for user in users):
-        return False
-    origin, perm = source.op.operand(0), permutation(source.op)
-    if origin is None or not perm or any(not isinstance(v.type, TensorType) or not v.type.known for v in op.results):
-        return False
-    if op.name in ("onnx.Split", "onnx.Gather"):
-        axis = op.attributes.get("axis", 0)
-        if not isinstance(axis, int):
+    operands = list(op.operands)
+    for index in indices:
+        value = operands[index]
+        if value is not None and not _fits(value.type):
             return False
-        push = _push_split if op.name == "onnx.Split" else _push_gather
-        return push(graph, op, origin, perm, axis % len(perm))
-    index = 1 if op.name == "onnx.Squeeze" else 3
-    axes = value.constant if (value := op.operand(index)) is not None else None
-    if axes is None:
-        return False
-    named = [int(axis) % len(perm) for axis in axes.values]
-    if op.name == "onnx.Slice":
-        return _push_slice(graph, op, origin, perm, named)
-    merges = any(user.name == TRANSPOSE for user in graph.users(op))
-    return merges and _push_squeeze(graph, op, origin, perm, named)
-
-
-def _push_gather(graph: Graph, op: Op, origin: Value, perm: Permutation, axis: int) -> bool:
-    index = op.operand(1)
-    if index is None or not isinstance(index.type, TensorType) or index.type.shape != ():
-        return False
-    taken = perm[axis]
-    order = tuple(source - (source > taken) for source in perm if source != taken)
-    piece = (f"{op.result.name}.untransposed", _untransposed_type(op.result.type, order))
-    attributes = {**op.attributes, "axis": taken}
-    gather = graph.add(op.name, [origin, index], [piece], attributes, loc=op.loc, before=op)
-    _replace(graph, op, graph.add(TRANSPOSE, [gather.result], [_result(op)], {"perm": order}, loc=op.loc, before=op))
+    for index in indices:
+        value = operands[index]
+        operands[index] = _untransposed(graph, value, perm, op) if value is not None else None
+    for index, numbers in new.integers.items():
+        operands.extend([None] * (index + 1 - len(operands)))
+        operands[index] = _integers(graph, f"{op.results[0].name}.operand{index}", numbers, op)
+    put_transposed(graph, op, new, operands)
     return True
 
 
-def _push_slice(graph: Graph, op: Op, origin: Value, perm: Permutation, axes: Sequence[int]) -> bool:
-    moved = Dense.of(DType.I64, (len(axes),), (perm[axis] for axis in axes))
-    wanted = (f"{op.result.name}.axes", moved.type)
-    constant = graph.add(CONSTANT, [], [wanted], {"value": moved}, loc=op.loc, before=op)
-    operands = [origin, *op.operands[1:3], constant.result, *op.operands[4:]]
-    piece = (f"{op.result.name}.untransposed", _untransposed_type(op.result.type, perm))
-    cut = graph.add(op.name, operands, [piece], op.attributes, loc=op.loc, before=op)
-    _replace(graph, op, graph.add(TRANSPOSE, [cut.result], [_result(op)], {"perm": perm}, loc=op.loc, before=op))
-    return True
+def _fits(type_: Type, rank: int | None = None) -> bool:
+    return isinstance(type_, TensorType) and type_.known and rank in (None, type_.rank)
 
 
-def _push_split(graph: Graph, op: Op, origin: Value, perm: Permutation, axis: int) -> bool:
-    pieces = [(f"{v.name}.untransposed", _untransposed_type(v.type, perm)) for v in op.results]
-    attributes = {**op.attributes, "axis": perm[axis]}
-    split = graph.add(op.name, [origin, *op.operands[1:]], pieces, attributes, loc=op.loc, before=op)
-    turned = [
-        graph.add(TRANSPOSE, [piece], [(value.name, value.type)], {"perm": perm}, loc=op.loc, before=op).result
-        for piece, value in zip(split.results, op.results, strict=True)
-    ]
-    names = [value.name for value in op.results]
-    graph.replace(op, turned)
-    for value, name in zip(turned, names, strict=True):
-        graph.rename(value, name)
-    return True
-
-
-def _push_squeeze(graph: Graph, op: Op, origin: Value, perm: Permutation, dropped: Sequence[int]) -> bool:
-    gone = {perm[axis] for axis in dropped}
-    kept = [axis for axis in range(len(perm)) if axis not in gone]
-    order = tuple(kept.index(perm[axis]) for axis in range(len(perm)) if axis not in dropped)
-    type, name = op.result.type, op.result.name
-    axes = Dense.of(DType.I64, (len(gone),), sorted(gone))
-    constant = graph.add(CONSTANT, [], [(f"{name}.axes", axes.type)], {"value": axes}, loc=op.loc, before=op)
-    piece = (f"{name}.untransposed", _untransposed_type(type, order))
-    view = graph.add(op.name, [origin, constant.result], [piece], op.attributes, loc=op.loc, before=op)
-    _replace(graph, op, graph.add(TRANSPOSE, [view.result], [_result(op)], {"perm": order}, loc=op.loc, before=op))
-    return True
-
-
-def _untransposed_type(type: Type, perm: Permutation) -> Type:
-    assert isinstance(type, TensorType)
-    return TensorType(type.dtype, tuple(type.dims[perm.index(axis)] for axis in range(len(perm))))
-
-
-def _push(graph: Graph, op: Op) -> bool:
-    """``op(T(a), T(b), c)`` becomes ``T(op(a, b, T⁻¹(c)))`` for constant ``c``, where that takes a transpose away."""
-    moving = [value for value in op.inputs if not value.is_constant]
-    if not moving or any(value.op.name != TRANSPOSE for value in moving):
-        return False
-    perms = {permutation(value.op) for value in moving}
-    type = op.result.type
-    if len(perms) != 1 or not isinstance(type, TensorType) or not type.known or type.rank is None:
-        return False
-    perm = perms.pop()
-    shaped = [value for value in op.inputs if value.bytes != _element_bytes(value)]
-    if len(shaped) < 2 or len(perm) != type.rank or any(value.op.operand(0) is None for value in moving):
-        return False
-    if all(len(graph.users(value.op)) > 1 for value in moving):
-        return False
-    operands = [_untransposed(graph, value, perm, op) if value is not None else None for value in op.operands]
-    result = (f"{op.result.name}.untransposed", _untransposed_type(type, perm))
-    plain = graph.add(op.name, operands, [result], op.attributes, loc=op.loc, before=op)
-    loc = moving[0].op.loc
-    _replace(graph, op, graph.add(TRANSPOSE, [plain.result], [_result(op)], {"perm": perm}, loc=loc, before=op))
-    return True
-
-
-def _element_bytes(value: Value) -> int | None:
-    """Bytes of one element: a value of this size is a scalar, whatever its rank."""
-    return (value.type.dtype.bits + 7) // 8 if isinstance(value.type, TensorType) else None
-
-
-def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value | None:
-    if not value.is_constant:
-        return value.op.operand(0)
-    if not isinstance(value.type, TensorType) or not value.type.known:
+def _untransposed(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value:
+    """``value`` as it is before a transpose by ``perm``."""
+    source = value.op.operand(0) if value.op.name == TRANSPOSE and permutation(value.op) == perm else None
+    if source is not None:
+        return source
+    assert isinstance(value.type, TensorType)
+    if value.type.elements == 1:
         return value
-    padded = (1,) * (len(perm) - len(value.type.dims)) + value.type.dims
-    shape = tuple(padded[perm.index(axis)] for axis in range(len(perm)))
-    if shape == padded:
+    if value.is_constant:
+        return _turned_constant(graph, value, perm, before)
+    if _dequantized_constant(value) and len(graph.uses(value)) == 1:
+        integers = value.op.operands[0]
+        assert integers is not None
+        operands = [_turned_constant(graph, integers, perm, before), *value.op.operands[1:]]
+        result = (f"{value.name}.turned", _turned_type(value.type, perm))
+        return graph.add(value.op.name, operands, [result], value.op.attributes, loc=value.op.loc, before=before).result
+    return transpose(graph, _of_rank(graph, value, len(perm), before), inverted(perm), before)
+
+
+def _of_rank(graph: Graph, value: Value, rank: int, before: Op) -> Value:
+    """``value`` with dimensions of one element put in front of its own."""
+    assert isinstance(value.type, TensorType)
+    added = rank - len(value.type.dims)
+    if not added:
         return value
-    result = (f"{value.name}.untransposed", TensorType(value.type.dtype, shape))
+    axes = _integers(graph, f"{value.name}.axes", range(added), before)
+    result = (f"{value.name}.wide", TensorType(value.type.dtype, (1,) * added + value.type.dims))
+    return graph.add("onnx.Unsqueeze", [value, axes], [result], loc=value.op.loc, before=before).result
+
+
+def _dequantized_constant(value: Value) -> bool:
+    source, scale = value.op.operand(0), value.op.operand(1)
+    if value.op.name not in DEQUANTIZE or source is None or scale is None or not source.is_constant:
+        return False
+    return isinstance(scale.type, TensorType) and scale.type.elements == 1
+
+
+def _turned_constant(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value:
+    """What a constant is before a transpose by ``perm``: the runtime turns it when it loads the model."""
+    assert isinstance(value.type, TensorType)
+    result = (f"{value.name}.turned", _turned_type(value.type, perm))
     return graph.add(CONSTANT, [], [result], folded_attributes([value]), loc=value.op.loc, before=before).result
+
+
+def _turned_type(type_: TensorType, perm: Permutation) -> TensorType:
+    padded = (1,) * (len(perm) - len(type_.dims)) + type_.dims
+    return TensorType(type_.dtype, tuple(padded[axis] for axis in inverted(perm)))
+
+
+def _integers(graph: Graph, name: str, numbers: Sequence[int], before: Op) -> Value:
+    dense = Dense.of(DType.I64, (len(numbers),), numbers)
+    return graph.add(CONSTANT, [], [(name, dense.type)], {"value": dense}, loc=before.loc, before=before).result
+
+
+def put_transposed(graph: Graph, op: Op, new: Turned, operands: Sequence[Value | None]) -> None:
+    """Put ``new`` on ``operands`` in the place of ``op``, and a transpose on each result."""
+    names, perm = [value.name for value in op.results], new.results
+    plain = [(f"{value.name}.untransposed", _turned(value.type, inverted(perm))) for value in op.results]
+    made = graph.add(new.operator, operands, plain, new.attributes, loc=op.loc, before=op)
+    still = perm == tuple(range(len(perm)))
+    results = [value if still else transpose(graph, value, perm, op) for value in made.results]
+    graph.replace(op, results)
+    for value, name in zip(results, names, strict=True):
+        graph.rename(value, name)
+
+
+def transpose(graph: Graph, value: Value, perm: Permutation, before: Op) -> Value:
+    """``value`` transposed: by a transpose that exists already, else by a new one."""
+    for user in graph.users(value.op):
+        if user.name == TRANSPOSE and user.operand(0) is value and permutation(user) == perm:
+            return user.result
+    result = (f"{value.name}.turned", _turned(value.type, perm))
+    return graph.add(TRANSPOSE, [value], [result], {"perm": perm}, loc=before.loc, before=before).result
+
+
+def _turned(type_: Type, perm: Permutation) -> Type:
+    assert isinstance(type_, TensorType)
+    return TensorType(type_.dtype, tuple(type_.dims[axis] for axis in perm))

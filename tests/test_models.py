@@ -42,11 +42,7 @@ def each(light_work: frozenset[str] | None = None) -> pytest.MarkDecorator:
 
 
 INEXACT = {
-    "bert_base",
-    "convnext_tiny",
-    "gpt2",
     "swin_t",
-    "t5_small_encoder",
     "light_inception_v1",
     "light_inception_v2",
 }

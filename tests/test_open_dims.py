@@ -111,7 +111,7 @@ def assert_exported_equal(path: Path, examples: int) -> None:
     holds()
 
 
-@pytest.mark.parametrize("name", ["lstm", "selected_tokens"])
+@pytest.mark.parametrize("name", ["lstm", "selected_tokens", "wav2vec2"])
 def test_exported_networks_bound_afterwards_are_those_bound_before(name: str) -> None:
     assert_exported_equal(MODELS / "dynamic" / f"{name}.onnx", 2)
 
