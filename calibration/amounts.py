@@ -58,6 +58,8 @@ def family(kernel: Kernel) -> str:
     name = kernel.operation_type
     if name == "matmul" and isinstance(kernel.main, Gemm) and kernel.main.m == 1:
         name = "matmul/row"
+    if kernel.operator == "Einsum":
+        name = f"{name}:Einsum"
     if name == "conv1d" and isinstance(kernel.main, Conv) and kernel.main.kernel == (1,):
         name = "conv1d/pointwise"
     by_operator = f":{kernel.operator}" if name in _BY_OPERATOR and kernel.operator else ""
@@ -103,7 +105,10 @@ def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Am
             return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
             tails = rows * (columns % processor.lanes)
-            return {"softmax": rows * columns, "softmax rows": rows, "softmax tails": tails}
+            across = rows * columns if primitive.stride else 0
+            return {
+                "softmax": rows * columns, "softmax rows": rows, "softmax tails": tails, "softmax across": across,
+            }  # fmt: skip
         case Normalization(groups=groups, size=size):
             return {"normalised": groups * size * primitive.per_element, "normalised groups": groups}
         case Reduction(elements=elements, results=results):

@@ -157,12 +157,16 @@ class Reduction(_Counted):
 
 @dataclass(frozen=True, slots=True)
 class Softmax(_Counted):
-    """Softmax over ``rows`` rows of ``columns``: maximum, subtract, exp, sum, divide."""
+    """Softmax over ``rows`` rows of ``columns``: maximum, subtract, exp, sum, divide.
+
+    ``stride`` is how far apart the elements of one row lie; ``None`` where they lie side by side.
+    """
 
     tag: ClassVar[str] = "softmax"
     rows: int
     columns: int
     dtype: DType
+    stride: int | None = None
 
     @property
     def ops(self) -> int:

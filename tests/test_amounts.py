@@ -196,6 +196,18 @@ def test_convolutions_of_single_positions_of_a_signal_are_products() -> None:
     assert family(made("Conv", replace(one, kernel=(3,)), 0, 0, 0)) == "conv1d"
 
 
+def test_a_softmax_across_the_last_axis_is_told_from_one_along_it() -> None:
+    along, across = (made("Softmax", Softmax(64, 8, F32, stride), 0, 2048, 2048) for stride in (None, 16))
+    assert "softmax across" not in amounts(along, ONE)
+    assert amounts(across, ONE)["softmax across"] == amounts(across, ONE)["softmax"] == pytest.approx(0.512)
+    assert features(along, ONE).vector != features(across, ONE).vector
+
+
+def test_products_by_labels_have_an_implementation_of_their_own() -> None:
+    product = gemm(8, 8, 8)
+    assert family(replace(product, operator="Einsum")) == f"{family(product)}:Einsum"
+
+
 def test_what_does_not_fit_the_caches_comes_from_far() -> None:
     near, far = (amounts(elementwise(count), ONE) for count in (1000, 1_000_000))
     assert "bytes from far" not in near

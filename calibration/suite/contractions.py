@@ -14,8 +14,8 @@ from .draws import Draw
 from .sizes import TOKENS, attention_sizes, features, image, made
 
 __all__ = [
-    "activation_products", "attentions", "channels_last", "convolutions", "depthwise", "grouped", "heads", "joined",
-    "long_signals", "recurrences", "signals", "single_rows", "stems", "transposed", "vocabularies", "volumes",
+    "activation_products", "attentions", "channels_last", "convolutions", "depthwise", "einsums", "grouped", "heads",
+    "joined", "long_signals", "recurrences", "signals", "single_rows", "stems", "transposed", "vocabularies", "volumes",
     "weight_products",
 ]  # fmt: skip
 
@@ -199,6 +199,23 @@ def activation_products(b: Builder, draw: Draw) -> None:
         b.output(b.op(draw.one(("Mul", "Div")), scores, b.constant(width**0.5)) if draw.chance(0.5) else scores)
         shares = b.input(draw.one((1, 1, 16)), max(1, heads // 2), tokens, tokens)
         b.output(nn.matmul(b, shares, b.input(shares.shape[0], shares.shape[1], tokens, width)))
+
+
+def einsums(b: Builder, draw: Draw) -> None:
+    """Products by labels: projections to heads and back, scores and their sums with words first, relative positions."""
+    count, (heads, tokens, width) = draw.one((1, 1, 2)), attention_sizes(draw, 1_000_000)
+    hidden = min(heads * width, 768)
+    words, weight = b.input(tokens, count, hidden), b.weight(hidden, heads, width, fan_in=hidden)
+    b.output(nn.einsum(b, "ibh,hnd->ibnd", words, weight))
+    query, key, value = (b.input(tokens, count, heads, width) for _ in range(3))
+    b.output(nn.einsum(b, "ibnd,jbnd->bnij", query, key))
+    b.output(nn.einsum(b, "bnij,jbnd->ibnd", b.input(count, heads, tokens, tokens), value))
+    b.output(nn.einsum(b, "ibnd,hnd->ibh", query, weight))
+    first = [b.input(count, heads, tokens, width) for _ in range(2)]
+    b.output(nn.einsum(b, "bhid,bhjd->bhij", *first))
+    side, channels = draw.one((7, 14, 28)), draw.width(16, 128)
+    positions = b.weight(side, side, channels, fan_in=channels)
+    b.output(nn.einsum(b, "byhwc,wkc->byhwk", b.input(1, draw.one((1, 4)), side, side, channels), positions))
 
 
 def attentions(b: Builder, draw: Draw) -> None:

@@ -15,9 +15,9 @@ from onnx import TensorProto
 from .builder import Builder, Tensor
 
 __all__ = [
-    "activation", "batch_norm", "concat", "conv", "conv_transpose", "embedding", "fully_connected", "global_mean",
-    "group_norm", "instance_norm", "layer_norm", "linear", "matmul", "merge_last", "move", "pool", "recurrent",
-    "reduce", "reshape", "resize", "rms_norm", "scaled", "slices", "softmax", "split",
+    "activation", "batch_norm", "concat", "conv", "conv_transpose", "einsum", "embedding", "fully_connected",
+    "global_mean", "group_norm", "instance_norm", "layer_norm", "linear", "matmul", "merge_last", "move", "pool",
+    "recurrent", "reduce", "reshape", "resize", "rms_norm", "scaled", "slices", "softmax", "split",
 ]  # fmt: skip
 
 _FIRST_OPSET_WITH_GELU = 20
@@ -226,6 +226,18 @@ def merge_last(b: Builder, x: Tensor) -> Tensor:
 def softmax(b: Builder, x: Tensor, axis: int = -1) -> Tensor:
     """Softmax."""
     return b.op("Softmax", x, flops=5 * prod(x.shape), axis=axis)
+
+
+def einsum(b: Builder, equation: str, left: Tensor, right: Tensor) -> Tensor:
+    """A product of two tensors by labels that are all in ``equation``."""
+    terms, result = equation.split("->")
+    extents = {
+        label: extent
+        for term, x in zip(terms.split(","), (left, right), strict=True)
+        for label, extent in zip(term, x.shape, strict=True)
+    }
+    shape = tuple(extents[label] for label in result)
+    return b.op("Einsum", left, right, shape=shape, flops=2 * prod(extents.values()), equation=equation)
 
 
 def linear(b: Builder, x: Tensor, width: int, bias: bool = True) -> Tensor:

@@ -16,8 +16,8 @@ from .draws import Draw
 from .sizes import TOKENS, attention_sizes, features, image, made, sequence
 
 __all__ = [
-    "activations", "broadcasts", "elementwise", "layouts", "lookups", "maps", "normalizations", "pools", "reductions",
-    "resizes", "scans", "softmaxes", "transposes",
+    "activations", "broadcasts", "elementwise", "layouts", "lookups", "lookups_along", "maps", "normalizations",
+    "pools", "reductions", "resizes", "scans", "softmaxes", "softmaxes_across", "transposes",
 ]  # fmt: skip
 
 _FIRST_OPSET_WITH_BF16_TOPK = 24
@@ -29,6 +29,16 @@ def softmaxes(b: Builder, draw: Draw) -> None:
         count, tokens, _ = attention_sizes(draw, 1_500_000)
         b.output(nn.softmax(b, b.input(1, count, tokens, tokens)))
     b.output(nn.softmax(b, b.input(1, draw.one((10, 1000, 30000)))), nn.softmax(b, image(b, draw, 2, 32), 1))
+
+
+def softmaxes_across(b: Builder, draw: Draw) -> None:
+    """Softmax over another axis than the last: of positions for each channel, of heads, of a few choices."""
+    for _ in range(3):
+        heads, tokens, width = attention_sizes(draw)
+        b.output(nn.softmax(b, b.input(1, heads, tokens, width // draw.one((1, 2, 4))), 2))
+    heads, tokens, _ = attention_sizes(draw, 500_000)
+    b.output(nn.softmax(b, b.input(1, heads, tokens, tokens), 1))
+    b.output(nn.softmax(b, b.input(1, draw.one((2, 4)), draw.one((1, 8)), draw.width(64, 1024)), 1))
 
 
 def normalizations(b: Builder, draw: Draw) -> None:
@@ -121,6 +131,24 @@ def lookups(b: Builder, draw: Draw) -> None:
     first = b.constant(np.arange(count // 2 + 1).reshape(-1, 1))
     flat = b.input(count, width)
     b.output(b.op("ScatterND", flat, first, b.input(count // 2 + 1, width), shape=flat.shape, flops=0))
+
+
+def lookups_along(b: Builder, draw: Draw) -> None:
+    """Positions of the last axes by index: windows of an image, relative positions, a few channels."""
+    side, reach, width = draw.one((14, 28)), draw.one((3, 5)), draw.width(8, 128)
+    windows = np.arange(reach)[:, None] + np.arange(0, side - reach + 1, draw.one((1, 2)))[None, :]
+    image = b.input(1, width, side, side)
+    rows = b.op("Gather", image, b.constant(windows), shape=(1, width, *windows.shape, side), flops=0, axis=2)
+    shape = (1, width, *windows.shape, *windows.shape)
+    b.output(b.op("Gather", rows, b.constant(windows), shape=shape, flops=0, axis=4))
+    heads, tokens, _ = attention_sizes(draw, 1_000_000)
+    places = b.constant(np.arange(tokens)[::-1].copy())
+    for axis in (2, 3):
+        scores = b.input(1, heads, tokens, tokens)
+        b.output(b.op("Gather", scores, places, shape=scores.shape, flops=0, axis=axis))
+    x = sequence(b, draw, 32, 768)
+    some = np.arange(0, x.shape[2], draw.one((2, 3, 8)))
+    b.output(b.op("Gather", x, b.constant(some), shape=(*x.shape[:2], len(some)), flops=0, axis=2))
 
 
 def resizes(b: Builder, draw: Draw) -> None:

@@ -33,6 +33,7 @@ GRIDS: dict[str, Grid] = {
     "softmaxes": memory_bound.softmaxes,
     "transposes": memory_bound.transposes,
     "conv_strided": partial(_conv, windows=(3, 1, 5, 3), strides=(2, 2, 2, 3)),
+    "softmaxes_across": memory_bound.softmaxes_across,
     "normalizations": memory_bound.normalizations,
     "single_rows": contractions.single_rows,
     "reductions": memory_bound.reductions,
@@ -46,7 +47,9 @@ GRIDS: dict[str, Grid] = {
     "conv_stem": contractions.stems,
     "conv_channels_last": contractions.channels_last,
     "lookups": memory_bound.lookups,
+    "lookups_along": memory_bound.lookups_along,
     "heads": contractions.heads,
+    "einsums": contractions.einsums,
     "conv_dilated": partial(_conv, windows=(3, 3, 5), dilations=(2, 2, 3, 4, 6, 12)),
     "elementwise": memory_bound.elementwise,
     "conv_1d": contractions.signals,
@@ -73,6 +76,7 @@ _OF: dict[tuple[str, str], dict[str, Grid]] = {
     ("onnxruntime", "fp64"): _DOUBLE,
     ("onnxruntime", "bf16"): {},
     ("onnxruntime", "int8"): quantized.GRIDS,
+    ("pytorch", "bf16"): {name: grid for name, grid in GRIDS.items() if name != "einsums"},  # ONNX types it without
     ("pytorch", "int8"): {},
 }
 """Sorts by runtime and precision, where they are not all of those above."""
