@@ -4,7 +4,7 @@
     python benchmarks/suite_gaps.py host.samples.jsonl [MORE.samples.jsonl ...] [--below 20]
 
 A row for each sort of kernels (family and pattern) that networks run and fewer than 20 microbenchmarks are of: how many
-those are, how many kernels the networks have of it, and the time that they take as a share of their network's, summed
+those are, how many timings of networks are, and the time that they take as a share of their network's, summed
 over the networks. Ordered by that share for each microbenchmark that there is: what would gain most comes first.
 """
 
@@ -30,9 +30,9 @@ _LEAST_SHARE = 0.005
 
 @dataclass
 class Spent:
-    """What networks have of one sort: kernels, and their time as a share of their network's."""
+    """What networks have of one sort: timings, and their time as a share of their network's."""
 
-    kernels: int = 0
+    timings: int = 0
     share: float = 0.0
     networks: set[str] = field(default_factory=set)
 
@@ -53,11 +53,11 @@ def main() -> None:
     made_up = {row.kernels[0] for row in alone if row.source == "microbenchmark"}
     measured = Counter(sort_of(kernel) for kernel in made_up)
     spent = times_by_sort([row for row in alone if row.source == "profile"])
-    print(f"{'microbenchmarks':>15} {'kernels':>8} {'time':>8}  sort, networks")
+    print(f"{'microbenchmarks':>15} {'timings':>8} {'time':>8}  sort, networks")
     lacking = [name for name in spent if measured[name] < options.below and spent[name].share >= _LEAST_SHARE]
     for name in sorted(lacking, key=lambda name: -spent[name].share / (1 + measured[name]))[:_SHOWN]:
         one = spent[name]
-        row = f"{measured[name]:>15} {one.kernels:>8} {one.share:>8.1%}  {' '.join(name)}"
+        row = f"{measured[name]:>15} {one.timings:>8} {one.share:>8.1%}  {' '.join(name)}"
         print(f"{row}: {', '.join(sorted(one.networks))}")
 
 
@@ -69,7 +69,7 @@ def times_by_sort(rows: Sequence[Sample]) -> dict[Sort, Spent]:
     found: dict[Sort, Spent] = defaultdict(Spent)
     for row in rows:
         one = found[sort_of(row.kernels[0])]
-        one.kernels += 1
+        one.timings += 1
         one.share += row.seconds.median / whole[row.model]
         one.networks.add(row.model)
     return found

@@ -105,9 +105,11 @@ def _primitive(primitive: Primitive, kernel: Kernel, processor: Processor) -> Am
             return _gemm(primitive, processor)
         case Softmax(rows=rows, columns=columns):
             tails = rows * (columns % processor.lanes)
-            across = rows * columns if primitive.stride else 0
+            behind = primitive.behind or 0
             return {
-                "softmax": rows * columns, "softmax rows": rows, "softmax tails": tails, "softmax across": across,
+                "softmax": rows * columns, "softmax rows": rows, "softmax tails": tails,
+                "softmax across": rows * columns * (behind > 0),
+                "softmax crosswise": rows * columns * (behind > 1),
             }  # fmt: skip
         case Normalization(groups=groups, size=size):
             return {"normalised": groups * size * primitive.per_element, "normalised groups": groups}

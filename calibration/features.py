@@ -93,7 +93,7 @@ def _sizes(kernel: Kernel, main: Primitive | None, processor: Processor) -> tupl
         case Gemm():
             return _gemm(main, processor)
         case Softmax():
-            return _log(main.rows), _log(main.columns), _log(main.stride or 1)
+            return _log(main.rows), _log(main.columns), 2.0 * min(2, main.behind or 0)
         case Normalization():
             return _log(main.groups), _log(main.size), float(main.per_element)
         case Reduction():

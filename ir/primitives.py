@@ -159,14 +159,14 @@ class Reduction(_Counted):
 class Softmax(_Counted):
     """Softmax over ``rows`` rows of ``columns``: maximum, subtract, exp, sum, divide.
 
-    ``stride`` is how far apart the elements of one row lie; ``None`` where they lie side by side.
+    ``behind`` are the axes of more than one element that lie behind the one along which a row does; ``None`` for none.
     """
 
     tag: ClassVar[str] = "softmax"
     rows: int
     columns: int
     dtype: DType
-    stride: int | None = None
+    behind: int | None = None
 
     @property
     def ops(self) -> int:

@@ -197,10 +197,11 @@ def test_convolutions_of_single_positions_of_a_signal_are_products() -> None:
 
 
 def test_a_softmax_across_the_last_axis_is_told_from_one_along_it() -> None:
-    along, across = (made("Softmax", Softmax(64, 8, F32, stride), 0, 2048, 2048) for stride in (None, 16))
+    along, across, far = (made("Softmax", Softmax(64, 8, F32, behind), 0, 2048, 2048) for behind in (None, 1, 2))
     assert "softmax across" not in amounts(along, ONE)
     assert amounts(across, ONE)["softmax across"] == amounts(across, ONE)["softmax"] == pytest.approx(0.512)
-    assert features(along, ONE).vector != features(across, ONE).vector
+    assert "softmax crosswise" not in amounts(across, ONE) and "softmax crosswise" in amounts(far, ONE)
+    assert len({features(kernel, ONE).vector for kernel in (along, across, far)}) == 3
 
 
 def test_products_by_labels_have_an_implementation_of_their_own() -> None:

@@ -126,9 +126,8 @@ def _softmax(op: Op) -> tuple[Softmax, ...]:
     """Rows lie along ``axis``. Before opset 13 a row held all axes from it on: fewer, longer rows, the same work."""
     shape = dims(op, 0)
     axis = normal_axis(integer(op, "axis", -1), len(shape)) if shape else 0
-    columns, stride = prod(shape[axis : axis + 1]), prod(shape[axis + 1 :])
-    apart = None if stride == 1 else stride
-    return (Softmax(prod(shape) // largest(1, columns), columns, tensor(op, 0).dtype, apart),)
+    columns, behind = prod(shape[axis : axis + 1]), sum(extent != 1 for extent in shape[axis + 1 :])
+    return (Softmax(prod(shape) // largest(1, columns), columns, tensor(op, 0).dtype, behind or None),)
 
 
 @define("onnx.Softmax", kind=Kind.NORMALIZATION, infer=same_type)
