@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from graphs.calibration.errors import CalibrationError
+from graphs.calibration.suite.operators import GRIDS, operators
 
 pytest.importorskip("torch")
 
@@ -324,3 +326,12 @@ def test_values_live_no_longer_than_they_are_read() -> None:
     program = onnx_program(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), "cpu")
     assert list(program.drops) == [(f"x{i}",) for i in range(5)]
     assert [program.reads(step) for step in program.steps] == [(f"x{i}",) for i in range(5)]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_benchmarks_in_half_precision_run(precision: str) -> None:
+    wanted = ("softmaxes_across", "lookups_along", "maps")
+    for benchmark in islice(operators("pytorch", precision), len(GRIDS)):
+        if benchmark.covers[0] in wanted:
+            executed = PyTorch(1).execute(benchmark.build(), 0.05, end_to_end=False, fewest=1)
+            assert executed.nodes

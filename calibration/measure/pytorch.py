@@ -20,6 +20,7 @@ from .executed import Executed, ExecutedNode
 from .runner import UnsteadyError
 from .statistics import precise_enough, statistics
 from .torch_onnx import loaded, onnx_program
+from .torch_operators import tensor_of
 from .torch_program import Network, Program, torch_of
 from .weights import made_up_inputs, runnable
 
@@ -102,11 +103,12 @@ class PyTorch:
         )
 
     def _runs(self, model: ModelProto | Path | Network) -> _Runs:
-        torch, dims = torch_of(), self.dims or {}
+        torch_of()
+        dims = self.dims or {}
         if isinstance(model, Network):
             program, feeds = model.program(self.device, dims)
             return _Runs(program, feeds, model.whole(self.device))
-        inputs = {name: torch.from_numpy(value) for name, value in made_up_inputs(model, dims).items()}
+        inputs = {name: tensor_of(value) for name, value in made_up_inputs(model, dims).items()}
         with runnable(model) as loadable:
             program = onnx_program(loaded(loadable), self.device)
         return _Runs(program, {name: value.to(self.device) for name, value in inputs.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .torch_operators import Operands, Step, TorchNode, named, torch_type
+from .torch_operators import Operands, Step, TorchNode, named, tensor_of, torch_type
 
 __all__: list[str] = []
 
@@ -263,7 +263,7 @@ def _constant_of_shape(node: TorchNode) -> Step:
     from onnx import numpy_helper
 
     value = node.get("value")
-    filling = torch.from_numpy(numpy_helper.to_array(value).copy()) if value is not None else torch.zeros(1)
+    filling = tensor_of(numpy_helper.to_array(value)) if value is not None else torch.zeros(1)
     shape = node.ints(0)
     return lambda operands: (torch.full(shape(operands) or (), filling.item(), dtype=filling.dtype),)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CalibrationError
-from .torch_operators import FACTORIES, TorchNode
-from .torch_program import Program, Step, failures_named, torch_of
+from .torch_operators import FACTORIES, TorchNode, tensor_of
+from .torch_program import Program, Step, failures_named
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -75,11 +75,11 @@ def _constants(model: ModelProto, device: str) -> dict[str, Any]:
 
     found = {}
     for tensor in model.graph.initializer:
-        found[tensor.name] = _tensor(numpy_helper.to_array(tensor), device)
+        found[tensor.name] = tensor_of(numpy_helper.to_array(tensor)).to(device)
         tensor.ClearField("raw_data")
     for node in model.graph.node:
         if node.op_type in _FREE:
-            found[node.output[0]] = _tensor(_constant_value(node), device)
+            found[node.output[0]] = tensor_of(_constant_value(node)).to(device)
     return found
 
 
@@ -99,18 +99,6 @@ def _constant_value(node: NodeProto) -> Any:
         if key in values:
             return np.array(values[key], dtype)
     raise CalibrationError(f'pytorch: Constant "{node.name}" has no number', help="only tensors and numbers can be run")
-
-
-def _tensor(values: Any, device: str) -> Any:
-    import numpy as np
-
-    torch = torch_of()
-    if values.dtype.name == "bfloat16":
-        return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16).to(device)
-    try:
-        return torch.from_numpy(np.array(values)).to(device)
-    except TypeError as error:
-        raise CalibrationError(f"pytorch: no tensors of type {values.dtype}") from error
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

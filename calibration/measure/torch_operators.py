@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import CalibrationError
 
-__all__ = ["FACTORIES", "Factory", "Operands", "Step", "TorchNode", "named", "one"]
+__all__ = ["FACTORIES", "Factory", "Operands", "Step", "TorchNode", "named", "one", "tensor_of"]
 
 Operands = Sequence[Any]
 """Tensors, or ``None`` where the operand is left out."""
@@ -212,6 +212,23 @@ def _cast(node: TorchNode) -> Step:
         return lambda operands: (operands[0].to(operands[1].dtype),)
     dtype = torch_type(node.get("to"), node.name)
     return lambda operands: (operands[0].to(dtype),)
+
+
+def tensor_of(values: Any) -> Any:
+    """Return an array of NumPy's as a tensor; bf16 comes in a type that PyTorch does not take.
+
+    Raises:
+        CalibrationError: PyTorch has no tensors of the array's type.
+    """
+    import numpy as np
+    import torch
+
+    if values.dtype.name == "bfloat16":
+        return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
+    try:
+        return torch.from_numpy(np.array(values))
+    except TypeError as error:
+        raise CalibrationError(f"pytorch: no tensors of type {values.dtype}") from error
 
 
 def torch_type(element: int, name: str) -> Any:
