@@ -31,7 +31,7 @@ from .features import inside_share
 from .kernel import Kernel
 from .processor import GEMM_COLUMNS, Processor
 
-__all__ = ["amounts", "family", "kind_of"]
+__all__ = ["amounts", "family", "kind_of", "refines", "wider_family"]
 
 Amounts = dict[str, float]
 
@@ -47,6 +47,17 @@ _LAID_OUT = frozenset({"conv2d", "conv2d_pointwise", "conv2d_grouped", "conv2d_d
 
 _BY_FUNCTION = ("elements of ", "reduced by ", "scanned by ", "window ")
 """How amounts begin that end in a function's name."""
+
+_REFINEMENTS = ("columns", "rows of columns", "results of columns")
+"""How amounts begin that divide up what others of the kernel stand for as well."""
+
+_PART_OF = {
+    "conv1d/pointwise": "conv1d",
+    "matmul:Einsum": "matmul",
+    "matmul/row:Einsum": "matmul/row",
+    "matmul_activation:Einsum": "matmul_activation",
+}
+"""Families that evidence of earlier versions has as part of others."""
 
 _BY_OPERATOR = frozenset({"normalization", "layout", "pool", "scan", "recurrent"})
 """Operation types whose operators have nothing in common but the kind of work."""
@@ -67,6 +78,11 @@ def family(kernel: Kernel) -> str:
     return f"{name}{by_layout}{by_operator}"
 
 
+def wider_family(name: str) -> str:
+    """Return the family that stands for one without evidence of its own; itself if there is none."""
+    return _PART_OF.get(name, name)
+
+
 @lru_cache(maxsize=65536)
 def amounts(kernel: Kernel, processor: Processor) -> Mapping[str, float]:
     """Return the amounts of a kernel by name, in thousands of elements, bytes, or multiply-accumulates."""
@@ -82,6 +98,11 @@ def amounts(kernel: Kernel, processor: Processor) -> Mapping[str, float]:
 def kind_of(amount: str) -> str:
     """Return an amount's name without the function in it: ``window `` of ``window cubic``; nothing if it names none."""
     return next((kind for kind in _BY_FUNCTION if amount.startswith(kind)), "")
+
+
+def refines(amount: str) -> bool:
+    """Whether evidence that lacks an amount still knows the work that it is of: it came to be counted later."""
+    return amount.startswith(_REFINEMENTS)
 
 
 def _traffic(kernel: Kernel, near_bytes: int) -> Amounts:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import analytic, representatives
-from .amounts import family
+from .amounts import family, wider_family
 from .curves import CurveEstimator
 from .errors import CalibrationError
 from .features import coordinates, features
@@ -81,7 +81,7 @@ class RatesEstimator:
     def predict(self, kernels: Sequence[Kernel]) -> Sequence[Prediction]:
         """Return a prediction for each kernel; what is alike is predicted once."""
         found: dict[Kernel, Prediction] = {}
-        for name, members in _by_family(kernels).items():
+        for name, members in self._by_family(kernels).items():
             for start in range(0, len(members), _AT_ONCE):
                 some = members[start : start + _AT_ONCE]
                 found.update(zip(some, self._of_family(name, some), strict=True))
@@ -99,7 +99,7 @@ class RatesEstimator:
         """Return the sum of the kernels' times and its variance, the shared error left out."""
         counts = Counter(kernels)
         seconds = variance = 0.0
-        for name, members in _by_family(counts).items():
+        for name, members in self._by_family(counts).items():
             asked = name, tuple((kernel, counts[kernel]) for kernel in members)
             if asked not in self._summed:  # a report asks for the sums of each operation type and of all others
                 if len(self._summed) >= _MOST_REMEMBERED:
@@ -108,6 +108,14 @@ class RatesEstimator:
             seconds += self._summed[asked][0]
             variance += self._summed[asked][1]
         return seconds, variance
+
+    def _by_family(self, kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
+        """Kernels, each once, by the family whose residual is theirs: their own, or the one that it was part of."""
+        found: dict[str, list[Kernel]] = defaultdict(list)
+        for kernel in dict.fromkeys(kernels):
+            name = family(kernel)
+            found[name if name in self.residuals else wider_family(name)].append(kernel)
+        return found
 
     def _moments_of_family(self, name: str, members: Sequence[tuple[Kernel, int]]) -> tuple[float, float]:
         """The sum of a family's kernels, each so many times, and its variance; none of those without evidence."""
@@ -174,13 +182,6 @@ def _quality(known: bool, same: bool, inside: bool) -> Quality:
 def _operation_type(name: str) -> str:
     """The operation type in a family's name."""
     return name.partition(":")[0].partition("/")[0]
-
-
-def _by_family(kernels: Iterable[Kernel]) -> dict[str, list[Kernel]]:
-    found: dict[str, list[Kernel]] = defaultdict(list)
-    for kernel in dict.fromkeys(kernels):
-        found[family(kernel)].append(kernel)
-    return found
 
 
 # -- from and to files ------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from .amounts import amounts, family, kind_of
+from .amounts import amounts, family, kind_of, refines, wider_family
 from .kernel import Kernel, rank
 from .processor import Processor
 
@@ -69,7 +69,8 @@ class Rates:
 
     def complete(self, kernel: Kernel) -> bool:
         """Whether each amount of a kernel's work was measured somewhere."""
-        return amounts(kernel, self.processor).keys() <= self._of(kernel).keys()
+        rates = self._of(kernel)
+        return all(name in rates or refines(name) for name in amounts(kernel, self.processor))
 
     def guess_std(self, kernel: Kernel) -> float:
         """Return the standard deviation, in seconds, of the time for functions that nobody measured."""
@@ -77,7 +78,8 @@ class Rates:
         return math.hypot(*(seconds * self._kinds[kind_of(name)].spread for name, seconds in guesses.items()))
 
     def _of(self, kernel: Kernel) -> Mapping[str, float]:
-        return self.families.get(family(kernel), self.common)
+        name = family(kernel)
+        return self.families.get(name) or self.families.get(wider_family(name), self.common)
 
     def _guesses(self, kernel: Kernel) -> dict[str, float]:
         """Seconds for functions that nobody measured, at the typical rate of their kind."""
@@ -101,7 +103,7 @@ class Rates:
 
     def know(self, kernel: Kernel) -> bool:
         """Whether the main part of a kernel's work, beyond its launch and its traffic, was measured anywhere."""
-        if family(kernel) in self.families:
+        if {family(kernel), wider_family(family(kernel))} & self.families.keys():
             return True
         names = [name for name in amounts(kernel, self.processor) if not name.startswith(("bytes", "launch"))]
         return any(name in self.common for name in names)

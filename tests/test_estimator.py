@@ -30,6 +30,7 @@ from made_up_machine import (
     written,
 )
 
+from graphs.calibration.amounts import amounts
 from graphs.calibration.curves import CurveEstimator
 from graphs.calibration.estimator import RatesEstimator, estimator_for, fit, fitted
 from graphs.calibration.features import features
@@ -37,9 +38,10 @@ from graphs.calibration.kernel import Kernel
 from graphs.calibration.prediction import NORMAL_95, Estimator, Quality
 from graphs.calibration.processor import Processor
 from graphs.calibration.profile import parse_profile, print_profile
+from graphs.calibration.rates import Rates
 from graphs.calibration.residual import Residual, ResidualData, fit_residual
 from graphs.ir import DType
-from graphs.ir.primitives import Elementwise, Gemm, Scan, Unknown
+from graphs.ir.primitives import Conv, Elementwise, Gemm, Scan, Unknown
 
 
 @cache
@@ -157,6 +159,28 @@ def test_each_degree_of_match_is_where_it_should_be() -> None:
         assert quality(found, gemm(100, 300, 300, weight=False)) is Quality.OP_APPROXIMATED
         assert quality(found, made("CumSum", Scan("sum", 1000, DType.F32), 0, 1000, 1000)) is Quality.MISSING
         assert quality(found, made("Acme", Unknown("nobody knows"), 0, 1000, 1000)) is Quality.MISSING
+
+
+def signal(channels: int, taps: int) -> Kernel:
+    conv = Conv(1, channels, channels, (100,), (100,), (taps,), DType.F32, (1,), (1,))
+    return made("Conv", conv, taps * channels**2, 100 * channels, 100 * channels)
+
+
+def test_evidence_that_has_a_family_within_another_predicts_it_by_that() -> None:
+    windows = [signal(width, 3) for width in range(16, 80, 4)]
+    found = fitted([sample(kernel, 1e-11 * kernel.flops + 1e-6) for kernel in windows], roofline())
+    assert list(found.residuals) == ["conv1d"]
+    assert quality(found, windows[3]) is Quality.EXACT
+    assert quality(found, signal(40, 1)) is Quality.SIZE_EXTRAPOLATED
+
+
+def test_evidence_from_before_an_amount_was_counted_apart_knows_its_kernels() -> None:
+    conv = Conv(1, 8, 8, (14, 14), (14, 14), (3, 3), DType.F32, (1, 1), (1, 1), groups=8)
+    plain, processor = made("Conv", conv, 72, 1568, 1568), Processor(1 << 20)
+    names = [name for name in amounts(plain, processor) if not name.endswith("columns")]
+    assert "macs" in names and "columns" not in names
+    assert Rates(processor, dict.fromkeys(names, 1e-9), {}).complete(plain)
+    assert not Rates(processor, dict.fromkeys(names[1:], 1e-9), {}).complete(plain)
 
 
 def test_a_function_that_nobody_measured_takes_what_others_of_its_kind_take_with_a_wide_interval() -> None:
