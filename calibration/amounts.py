@@ -51,16 +51,14 @@ _BY_FUNCTION = ("elements of ", "reduced by ", "scanned by ", "window ")
 _REFINEMENTS = ("columns", "rows of columns", "results of columns")
 """How amounts begin that divide up what others of the kernel stand for as well."""
 
-_PART_OF = {
-    "conv1d/pointwise": "conv1d",
-    "matmul:Einsum": "matmul",
-    "matmul/row:Einsum": "matmul/row",
-    "matmul_activation:Einsum": "matmul_activation",
-}
-"""Families that evidence of earlier versions has as part of others."""
-
 _BY_OPERATOR = frozenset({"normalization", "layout", "pool", "scan", "recurrent"})
 """Operation types whose operators have nothing in common but the kind of work."""
+
+_EINSUM = "Einsum"
+"""The operator that has an implementation of its own, whatever the work comes to."""
+
+_SIGNAL, _POSITIONS = "conv1d", "conv1d/pointwise"
+"""Convolutions in one dimension, and those whose window is a single position: these are products."""
 
 
 @lru_cache(maxsize=65536)
@@ -69,18 +67,17 @@ def family(kernel: Kernel) -> str:
     name = kernel.operation_type
     if name == "matmul" and isinstance(kernel.main, Gemm) and kernel.main.m == 1:
         name = "matmul/row"
-    if kernel.operator == "Einsum":
-        name = f"{name}:Einsum"
-    if name == "conv1d" and isinstance(kernel.main, Conv) and kernel.main.kernel == (1,):
-        name = "conv1d/pointwise"
-    by_operator = f":{kernel.operator}" if name in _BY_OPERATOR and kernel.operator else ""
+    if name == _SIGNAL and isinstance(kernel.main, Conv) and kernel.main.kernel == (1,):
+        name = _POSITIONS
+    apart = name in _BY_OPERATOR or kernel.operator == _EINSUM
+    by_operator = f":{kernel.operator}" if apart and kernel.operator else ""
     by_layout = f"/{kernel.layout}" if name in _LAID_OUT and kernel.layout else ""
     return f"{name}{by_layout}{by_operator}"
 
 
 def wider_family(name: str) -> str:
-    """Return the family that stands for one without evidence of its own; itself if there is none."""
-    return _PART_OF.get(name, name)
+    """Return the family that evidence of earlier versions has one in; itself if there is none."""
+    return _SIGNAL if name == _POSITIONS else name.removesuffix(f":{_EINSUM}")
 
 
 @lru_cache(maxsize=65536)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_up_machine import conv, copy, elementwise, gemm, made, sample, softmax, timed
 
-from graphs.calibration.amounts import amounts, family
+from graphs.calibration.amounts import amounts, family, wider_family
 from graphs.calibration.features import coordinates, features, inside_share
 from graphs.calibration.kernel import OPERATION_TYPES, Kernel
 from graphs.calibration.processor import Processor
@@ -207,6 +207,7 @@ def test_a_softmax_across_the_last_axis_is_told_from_one_along_it() -> None:
 def test_products_by_labels_have_an_implementation_of_their_own() -> None:
     product = gemm(8, 8, 8)
     assert family(replace(product, operator="Einsum")) == f"{family(product)}:Einsum"
+    assert wider_family(f"{family(product)}:Einsum") == family(product) == wider_family(family(product))
 
 
 def test_what_does_not_fit_the_caches_comes_from_far() -> None:
