@@ -10,7 +10,7 @@ import pytest
 
 import graphs
 from graphs.ir import definitions, lowering
-from graphs.ir.primitives import Unknown
+from graphs.ir.primitives import Softmax, Unknown
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -122,3 +122,11 @@ def test_work_is_what_torch_counts(name: str) -> None:
     primitives = [primitive for op in graph.body for primitive in lowering(op).primitives]
     assert not any(isinstance(primitive, Unknown) for primitive in primitives)
     assert sum(primitive.macs for primitive in primitives) == _counted_by_torch(module, x)
+
+
+@pytest.mark.parametrize(("dim", "behind"), [(-1, None), (2, 1), (1, 2), (0, 3)])
+def test_a_softmax_says_how_many_axes_lie_behind_its_own(dim: int, behind: int | None) -> None:
+    found = graphs.from_torch(torch.nn.Softmax(dim), (torch.randn(2, 3, 4, 5),))
+    (softmax,) = [part for op in found.body for part in lowering(op).primitives if isinstance(part, Softmax)]
+    assert softmax.behind == behind
+    assert softmax.rows * softmax.columns == 120 and softmax.columns == (2, 3, 4, 5)[dim]

@@ -25,7 +25,7 @@ from .reading import (
     typed,
 )
 
-__all__ = ["LAYER_OPS", "RMS_OPS"]
+__all__ = ["LAYER_OPS", "RMS_OPS", "softmax_along"]
 
 LAYER_OPS = 7
 """Mean; difference, square, sum; scale by the deviation; gain; bias."""
@@ -122,12 +122,17 @@ def lp_normalization(op: Op) -> Iterable[Primitive]:
 # -- softmax ----------------------------------------------------------------------------------------------------------
 
 
-def _softmax(op: Op) -> tuple[Softmax, ...]:
-    """Rows lie along ``axis``. Before opset 13 a row held all axes from it on: fewer, longer rows, the same work."""
+def softmax_along(op: Op, axis: int) -> tuple[Softmax, ...]:
+    """A softmax of operand 0 whose rows lie along ``axis``."""
     shape = dims(op, 0)
-    axis = normal_axis(integer(op, "axis", -1), len(shape)) if shape else 0
+    axis = normal_axis(axis, len(shape)) if shape else 0
     columns, behind = prod(shape[axis : axis + 1]), sum(extent != 1 for extent in shape[axis + 1 :])
     return (Softmax(prod(shape) // largest(1, columns), columns, tensor(op, 0).dtype, behind or None),)
+
+
+def _softmax(op: Op) -> tuple[Softmax, ...]:
+    """Before opset 13 a row held all axes from ``axis`` on: fewer, longer rows, the same work."""
+    return softmax_along(op, integer(op, "axis", -1))
 
 
 @define("onnx.Softmax", kind=Kind.NORMALIZATION, infer=same_type)

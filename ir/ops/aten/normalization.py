@@ -6,9 +6,9 @@ from collections.abc import Callable
 from math import prod
 
 from ...graph import Op
-from ...primitives import Normalization, Primitive, Reduction, Softmax
+from ...primitives import Normalization, Primitive, Reduction
 from ...registry import Kind
-from ..normalization import LAYER_OPS, RMS_OPS
+from ..normalization import LAYER_OPS, RMS_OPS, softmax_along
 from ..reading import dims, integer, integers, normal_axis, size, tensor
 from .reading import enter, flag
 
@@ -78,16 +78,10 @@ def _instance_norm(op: Op) -> tuple[Primitive, ...]:
 enter("instance_norm", Kind.NORMALIZATION, _instance_norm, "One group for each channel of each image.")
 
 
-def _softmax(op: Op) -> tuple[Primitive, ...]:
-    shape = dims(op, 0)
-    columns = shape[normal_axis(integer(op, "dim", -1), len(shape))] if shape else 1
-    return (Softmax(prod(shape) // max(1, columns), columns, tensor(op, 0).dtype),)
-
-
 enter(
     "softmax _softmax log_softmax _log_softmax special_softmax special_log_softmax _safe_softmax",
     Kind.NORMALIZATION,
-    _softmax,
+    lambda op: softmax_along(op, integer(op, "dim", -1)),
     "A softmax of each row; of its logarithm as much work.",
 )
 
